@@ -82,9 +82,9 @@ export class Parameter {
 const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter =>
   new Parameter(shape, () => make(shape));
 /** A parameter initialized to 0. */
-export const zerosParameter = constantOf((shape) => zeros(shape));
+export const zerosParameter: (shape: Shape) => Parameter = constantOf((shape) => zeros(shape));
 /** A parameter initialized to 1. */
-export const onesParameter = constantOf((shape) => ones(shape));
+export const onesParameter: (shape: Shape) => Parameter = constantOf((shape) => ones(shape));
 /** A weight with He normal initialization; a is the slope of the activation that follows. */
 export const heParameter = (shape: Shape, a = 0): Parameter =>
   new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));

@@ -10,7 +10,7 @@ export {
   runConfig,
   withDefaults,
 } from "./run/config.ts";
-export type { Config, ConfigDefaults, ConfigValue, Entry, EntryRules } from "./run/config.ts";
+export type { Config, ConfigDefaults, ConfigValue, Entries, Entry, EntryRules } from "./run/config.ts";
 export { chooseArms, openExperiment } from "./experiment/experiment.ts";
 export {
   addArmFigures,
@@ -56,6 +56,7 @@ export type { GridPanel } from "./plot/panel_grid.ts";
 export { chartSvg, labelColor } from "./plot/plots.ts";
 export type { ChartPanel, Point } from "./plot/plots.ts";
 export { openOptimizer, optimizerEntries } from "./loop/optimizer.ts";
+export type { OptimizerOptions } from "./loop/optimizer.ts";
 export { checkPostprocessing, postprocess } from "./predict/postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./predict/postprocess.ts";
 export { fileDigests, openPredictions } from "./predict/predictions.ts";

@@ -2,9 +2,9 @@
 import type { Plan } from "../../engine/imaging/mod.ts";
 import {
   checkTrainingOptions,
-  type Config,
   config,
   ConfigError,
+  type Entries,
   type ModelDescription,
   splitList,
   trainingEntries,
@@ -34,14 +34,35 @@ const TRAINED = [
   "checkpoint",
 ] as const;
 
+/** Those of patches: an episode is two slices. */
+type OfPatches =
+  | "preset"
+  | "batch"
+  | "patch"
+  | "features"
+  | "foreground"
+  | "sets"
+  | "augment"
+  | "flips"
+  | "validation";
 const { preset, batch, patch, features, foreground, sets, augment, flips, validation, ...common } = trainingEntries;
-const patches = { preset, batch, patch, features, foreground, sets, augment, flips, validation };
+const patches: Entries<Pick<TrainingOptions, OfPatches>> = {
+  preset,
+  batch,
+  patch,
+  features,
+  foreground,
+  sets,
+  augment,
+  flips,
+  validation,
+};
 
-/** `trainingEntries` but those of patches: an episode is two slices. */
-export const episodeEntries = common;
+/** `trainingEntries` but those of patches. */
+export const episodeEntries: Entries<Omit<TrainingOptions, OfPatches>> = common;
 
 /** The options with the defaults of those of patches, for openTraining. */
-export const withPatches = <T extends object>(options: T): Config<typeof patches> & T => ({
+export const withPatches = <T extends object>(options: T): Pick<TrainingOptions, OfPatches> & T => ({
   ...config(patches, []),
   ...options,
 });

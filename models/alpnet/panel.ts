@@ -90,7 +90,9 @@ const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n
  * if (openPanel) await openPanel(oneShotForm, answerOneShot({}));
  * ```
  */
-export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string }) {
+export function answerOneShot(
+  options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string },
+): (act: PanelAct, panel: PagePanel) => Promise<void> {
   const output = new RunFolder(options.output || "segmented");
   let oneShot: OneShot | undefined;
   const scans: { scan?: LoadedCase; support?: LoadedCase } = {};
@@ -203,7 +205,7 @@ export function answerOneShot(options: OneShotSettings & { slices?: "chunks" | "
     );
   }
 
-  return async (act: PanelAct, panel: PagePanel): Promise<void> => {
+  return async (act, panel) => {
     if (act.type === "press") return segment(act.marks.support, panel);
     panel.say("Reading ...");
     return choose[act.name as keyof typeof choose](act.paths, panel);

@@ -6,7 +6,7 @@ import {
   storeFolder,
   type Volume,
 } from "../../engine/imaging/mod.ts";
-import { choice, type Config, ConfigError, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
+import { choice, ConfigError, type Entries, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
 import { annotatedEpisodes, type DrawEpisode, superpixelEpisodes } from "./episodes.ts";
 import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./scans.ts";
 import type { OneShotModel } from "./scans.ts";
@@ -16,8 +16,16 @@ import { fewShotOptions, type FewShotSettings } from "./support.ts";
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
 
-/** Entries of the config block that say how superpixels are made. */
-export const superpixelEntries = {
+/** How superpixels are made. */
+export interface SuperpixelSettings {
+  readonly minSize: number;
+  readonly superpixels: "slices" | "volume";
+  readonly sigma: number;
+  readonly threshold: number;
+}
+
+/** Their config entries. */
+export const superpixelEntries: Entries<SuperpixelSettings> = {
   minSize: entry(
     0,
     "pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are",
@@ -30,10 +38,10 @@ export const superpixelEntries = {
     "of a scan's values from 0 to 255, up to which a voxel is background; 1e-4 for CT, 50 for MR",
     { min: 0, max: 255 },
   ),
-} as const;
+};
 
 /** Options of the episodes of a training. */
-export interface EpisodeSourceOptions extends Config<typeof superpixelEntries> {
+export interface EpisodeSourceOptions extends SuperpixelSettings {
   /** Arms that begin with "ssl" train on superpixels, the others on annotated classes. */
   readonly arm: string;
   /** Folder of prepared cases, also for the superpixels. */

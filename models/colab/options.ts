@@ -3,8 +3,8 @@ import {
   checkSetsOption,
   checkTrainingOptions,
   choice,
-  type Config,
   ConfigError,
+  type Entries,
   entry,
   tellBackground,
   type TrainingOptions,
@@ -14,8 +14,17 @@ import {
 import { checkContextLabels } from "./contexts.ts";
 import type { ContextKind, ContextSourceOptions } from "./sources.ts";
 
-/** Entries of the config block that say where context labels come from, beside the arm. */
-export const contextEntries = {
+/** Where context labels come from, beside the arm. */
+export interface ContextSettings {
+  readonly contextLabels: string;
+  readonly bodyThreshold: readonly number[];
+  readonly margin: number;
+  readonly tau: number;
+  readonly unit: "voxels" | "mm";
+}
+
+/** Their config entries. */
+export const contextEntries: Entries<ContextSettings> = {
   contextLabels: entry("", "for --context labels: folder of CASE.nii.gz with values from 0, the far background"),
   bodyThreshold: entry(
     [],
@@ -27,10 +36,26 @@ export const contextEntries = {
   }),
   tau: entry(0, "how slowly it fades beyond; 0: 20 on --data, 3 on phantoms", { min: 0 }),
   unit: choice(["voxels", "mm"], "of margin and tau; voxels are those of the plan"),
-} as const;
+};
 
-/** Entries of the config block that say how the generator is trained. */
-export const generatorEntries = {
+/** How the generator is trained. */
+export interface GeneratorSettings {
+  readonly period: number;
+  readonly generatorWidth: number;
+  readonly generatorRate: number;
+  readonly generatorStart: "random" | "kmeans";
+  readonly entropy: number;
+  readonly meta: "exact" | "finite-difference" | "implicit";
+  readonly metaPer: "batch" | "sample";
+  readonly innerOutputs: "finest" | "all";
+  readonly innerStep: "gradient" | "adam";
+  readonly recompute: boolean;
+  readonly roiLoss: "bce" | "dice";
+  readonly roiClass: number;
+}
+
+/** Their config entries. */
+export const generatorEntries: Entries<GeneratorSettings> = {
   period: entry(10, "steps from one update of the generator to the next", { integer: true, min: 1 }),
   generatorWidth: entry(1, "channels of the generator per channel of the segmenter", { min: 0.05, max: 1 }),
   generatorRate: entry(3e-4, "Adam's learning rate for the generator; 0: it stays as it starts", { min: 0 }),
@@ -48,25 +73,30 @@ export const generatorEntries = {
   recompute: entry(true, "compute the generator twice in its update instead of keeping it"),
   roiLoss: choice(["bce", "dice"], "loss that the generator is to lower"),
   roiClass: entry(-1, "ROI class, from 0, that this loss looks at; -1: all", { integer: true, min: -1 }),
-} as const;
+};
 
-/** Entries of the config block that say what the segmenter's loss is. */
-export const segmentationEntries = {
+/** The segmenter's loss. */
+export interface SegmentationSettings {
+  readonly dice: "batch" | "sample";
+  readonly diceSquared: boolean;
+  readonly diceReduction: "mean" | "sum";
+  readonly diceContexts: "near" | "all" | "none";
+  readonly roiPrior: number;
+  readonly warmup: number;
+}
+
+/** Their config entries. */
+export const segmentationEntries: Entries<SegmentationSettings> = {
   dice: choice(["batch", "sample"], "Dice of the whole batch (train_unet), or the mean of its samples (paper)"),
   diceSquared: entry(false, "squares in Dice's denominator, as V-Net, which the paper cites; else plain sums (code)"),
   diceReduction: choice(["mean", "sum"], "Dice over classes: mean (official code), or sum (paper, Eqs. 2 and 3)"),
   diceContexts: choice(["near", "all", "none"], "contexts with a Dice term: but the far one (code), all (paper), none"),
   roiPrior: entry(0, "probability of the ROI that the outputs start with; 0: none is set", { min: 0, max: 0.99 }),
   warmup: entry(0, "part of the steps, at the start, in which the contexts are one background", { min: 0, max: 1 }),
-} as const;
+};
 
 /** Options that are looked at here; scripts/train_colab.ts explains the others. */
-export interface ContextOptions
-  extends
-    TrainingOptions,
-    Config<typeof contextEntries>,
-    Config<typeof generatorEntries>,
-    Config<typeof segmentationEntries> {
+export interface ContextOptions extends TrainingOptions, ContextSettings, GeneratorSettings, SegmentationSettings {
   readonly context: ContextKind;
   readonly contexts: number;
   readonly optimizer: "adam" | "sgd";

@@ -93,11 +93,11 @@ export async function classShares(
 export function stageRate(
   schedule: "poly" | "plateau" | "constant",
   { rate, steps, until }: { rate: number; steps: number; until: number },
-) {
+): (step: number, epochs: readonly EpochRecord[]) => number {
   const poly = polySchedule(rate, { steps });
   const reduce = (from: number, epochs: readonly EpochRecord[]): number =>
     plateauRate(from, epochs.map(({ loss }) => loss), { factor: 0.8, patience: 9, threshold: 1e-3 });
-  return (step: number, epochs: readonly EpochRecord[]): number => {
+  return (step, epochs) => {
     if (schedule === "constant") return rate;
     if (schedule === "poly") return poly(step - 1);
     const first = epochs.filter((epoch) => epoch.step <= until);

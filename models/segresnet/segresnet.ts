@@ -63,32 +63,45 @@ function resolve(config: SegResNetConfig): ResolvedSegResNet {
   };
 }
 
-/** MONAI wraps layers in a module `conv`. The initial weights have the variance of PyTorch's. */
-const convParameters = (inputs: number, outputs: number, kernel: readonly number[], bias = false) => ({
+/** MONAI wraps layers in a module `conv`. */
+type ConvOf<T> = { conv: nn.Affine<T> };
+type BlockOf<T> = { norm1: nn.Affine<T>; norm2: nn.Affine<T>; conv1: ConvOf<T>; conv2: ConvOf<T> };
+/** The strided convolution of a stage has index 0; the first stage has none. */
+type StageOf<T> = { [place: number]: ConvOf<T> | BlockOf<T> };
+type SegResNetOf<T> = {
+  convInit: ConvOf<T>;
+  down_layers: StageOf<T>[];
+  up_layers: BlockOf<T>[][];
+  up_samples: ConvOf<T>[][];
+  conv_final: { 0: nn.Affine<T>; 2: ConvOf<T> };
+};
+
+/** Parameters by the names of MONAI's state dict. */
+export type SegResNetParams = SegResNetOf<Tensor>;
+
+/** The initial weights have the variance of PyTorch's. */
+const convParameters = (
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+  bias = false,
+): ConvOf<nn.Parameter> => ({
   conv: nn.convParameters(inputs, outputs, kernel, { bias, a: Math.sqrt(5) }),
 });
 
-const blockParameters = (channels: number, kernel: readonly number[]) => ({
+const blockParameters = (channels: number, kernel: readonly number[]): BlockOf<nn.Parameter> => ({
   norm1: nn.normParameters(channels),
   norm2: nn.normParameters(channels),
   conv1: convParameters(channels, channels, kernel),
   conv2: convParameters(channels, channels, kernel),
 });
 
-type Conv = nn.Initialized<ReturnType<typeof convParameters>>;
-type Block = nn.Initialized<ReturnType<typeof blockParameters>>;
-
-/** Parameters by the names of MONAI's state dict. */
-export type SegResNetParams = nn.Initialized<ReturnType<typeof parametersOf>>;
-
-function parametersOf(c: ResolvedSegResNet) {
+function parametersOf(c: ResolvedSegResNet): SegResNetOf<nn.Parameter> {
   const { features, kernels } = c;
   const one = kernels[0].map(() => 1);
   const blocks = (count: number, s: number) =>
     Array.from({ length: count }, () => blockParameters(features[s], kernels[s]));
-  // The strided convolution of a stage has index 0; the first stage has none.
-  type Stage = { [place: number]: ReturnType<typeof convParameters> | ReturnType<typeof blockParameters> };
-  const down = features.map((n, s): Stage => {
+  const down = features.map((n, s): StageOf<nn.Parameter> => {
     const own = blocks(c.blocksPerStage[s], s).map((block, k) => [k + 1, block]);
     return Object.fromEntries(s > 0 ? [[0, convParameters(features[s - 1], n, kernels[s])], ...own] : own);
   });
@@ -121,12 +134,12 @@ function parametersOf(c: ResolvedSegResNet) {
  */
 export function segResNet(config: SegResNetConfig): Model<Tensor, ResolvedSegResNet, SegResNetParams> {
   const c = resolve(config);
-  const conv = (p: Conv, x: Tensor, stride?: readonly number[]): Tensor => {
+  const conv = (p: ConvOf<Tensor>, x: Tensor, stride?: readonly number[]): Tensor => {
     const padding = p.conv.weight.shape.slice(2).map((k) => (k - 1) / 2);
     return nn.conv(p.conv, x, { padding, ...(stride && { stride }) });
   };
   const active = (p: nn.Affine, x: Tensor): Tensor => relu(nn.norm(p, x, { groups: c.groups }));
-  const block = (x: Tensor, p: Block): Tensor =>
+  const block = (x: Tensor, p: BlockOf<Tensor>): Tensor =>
     conv(p.conv2, active(p.norm2, conv(p.conv1, active(p.norm1, x)))).add(x);
   return {
     config: c,
@@ -136,8 +149,8 @@ export function segResNet(config: SegResNetConfig): Model<Tensor, ResolvedSegRes
       let x = conv(params.convInit, input);
       const skips = c.blocksPerStage.map((count, s) => {
         const stage = params.down_layers[s];
-        if (s > 0) x = conv(stage[0] as Conv, x, c.strides[s]);
-        for (let k = 1; k <= count; k++) x = block(x, stage[k] as Block);
+        if (s > 0) x = conv(stage[0] as ConvOf<Tensor>, x, c.strides[s]);
+        for (let k = 1; k <= count; k++) x = block(x, stage[k] as BlockOf<Tensor>);
         return x;
       });
       params.up_layers.forEach((stage, d) => {

@@ -14,18 +14,36 @@ export type { ResolvedUNet, UNetConfig } from "./config.ts";
 const range = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 const SLOPE = 0.01;
 
+/** Parameters as initialized, T Tensor, or before, T nn.Parameter. */
+type BlockOf<T> = { conv: nn.Affine<T>; norm: Required<nn.Affine<T>> };
+type StackedOf<T> = { convs: BlockOf<T>[] };
+type ResidualOf<T> = {
+  conv1: BlockOf<T>;
+  conv2: BlockOf<T>;
+  // In the published names the pooling has index 0.
+  skip?: readonly [BlockOf<T>] | { 1: BlockOf<T> };
+};
+type PlainEncoderOf<T> = { stages: StackedOf<T>[][] };
+type ResidualEncoderOf<T> = { stem: StackedOf<T>; stages: { blocks: ResidualOf<T>[] }[] };
+type DecoderOf<T> = { stages: StackedOf<T>[]; transpconvs: nn.Affine<T>[]; seg_layers: nn.Affine<T>[] };
+
+/** Parameters of a U-Net by the names of nnU-Net's state dicts, `E` those of its encoder. */
+export type UNetParams<E> = { encoder: E; decoder: DecoderOf<Tensor> };
+export type PlainConvUNetParams = UNetParams<PlainEncoderOf<Tensor>>;
+export type ResidualEncoderUNetParams = UNetParams<ResidualEncoderOf<Tensor>>;
+
 /** Parameters of convolution, instance norm, leaky ReLU; `zero`: the norm's scale starts at 0. */
 const blockParameters = (
   inputs: number,
   outputs: number,
   kernel: readonly number[],
   options: { bias?: boolean; zero?: boolean } = {},
-) => ({
+): BlockOf<nn.Parameter> => ({
   conv: nn.convParameters(inputs, outputs, kernel, { bias: options.bias ?? true, a: SLOPE }),
   norm: nn.normParameters(outputs, { zero: options.zero ?? false }),
 });
 
-type Block = nn.Initialized<ReturnType<typeof blockParameters>>;
+type Block = BlockOf<Tensor>;
 
 const normalized = (p: Block, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
   nn.norm(p.norm, nn.conv(p.conv, x, { stride, padding: kernel.map((k) => (k - 1) / 2) }));
@@ -34,17 +52,18 @@ const block = (p: Block, x: Tensor, kernel: readonly number[], stride: readonly 
   leakyRelu(normalized(p, x, kernel, stride), { slope: SLOPE });
 
 /** Blocks in a row, the first with the stride. */
-const stackedParameters = (count: number, inputs: number, outputs: number, kernel: readonly number[]) => ({
+const stackedParameters = (
+  count: number,
+  inputs: number,
+  outputs: number,
+  kernel: readonly number[],
+): StackedOf<nn.Parameter> => ({
   convs: range(count).map((k) => blockParameters(k === 0 ? inputs : outputs, outputs, kernel)),
 });
-type Stacked = { convs: Block[] };
-const stacked = (p: Stacked, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
+const stacked = (p: StackedOf<Tensor>, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor =>
   p.convs.reduce((y, child, k) => block(child, y, kernel, k === 0 ? stride : stride.map(() => 1)), x);
 
 const strided = (stride: readonly number[]): boolean => stride.some((s) => s !== 1);
-
-type ResidualOf<B> = { conv1: B; conv2: B; skip?: readonly [B] | { 1: B } };
-type Residual = ResidualOf<Block>;
 
 /** A residual block: two convolutions; with a stride the skip is pooled, and it is projected if the channels differ. */
 function residualParameters(
@@ -52,7 +71,7 @@ function residualParameters(
   outputs: number,
   kernel: readonly number[],
   stride: readonly number[],
-): ResidualOf<ReturnType<typeof blockParameters>> {
+): ResidualOf<nn.Parameter> {
   const p = {
     conv1: blockParameters(inputs, outputs, kernel),
     conv2: blockParameters(outputs, outputs, kernel, { zero: true }),
@@ -64,11 +83,10 @@ function residualParameters(
     kernel.map(() => 1),
     { bias: false },
   );
-  // In the published names the pooling has index 0.
   return { ...p, skip: strided(stride) ? { 1: projection } : [projection] };
 }
 
-function residual(p: Residual, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor {
+function residual(p: ResidualOf<Tensor>, x: Tensor, kernel: readonly number[], stride: readonly number[]): Tensor {
   const one = stride.map(() => 1);
   const y = normalized(p.conv2, block(p.conv1, x, kernel, stride), kernel, one);
   const pooled = nn.averagePool(x, stride);
@@ -83,19 +101,13 @@ interface Encoder<S> {
   /** The features of every stage, finest first. */
   apply(p: nn.Initialized<S>, x: Tensor): Tensor[];
 }
-type Specification<E> = E extends Encoder<infer S> ? S : never;
-
-/** Parameters of a U-Net by the names of nnU-Net's state dicts, `E` those of its encoder. */
-export type UNetParams<E> = { encoder: E; decoder: Decoder };
-export type PlainConvUNetParams = UNetParams<nn.Initialized<Specification<ReturnType<typeof plainEncoder>>>>;
-export type ResidualEncoderUNetParams = UNetParams<nn.Initialized<Specification<ReturnType<typeof residualEncoder>>>>;
 
 const encoder = <S>(
   parameters: S,
   apply: (p: nn.Initialized<S>, x: Tensor) => Tensor[],
 ): Encoder<S> => ({ parameters, apply });
 
-function plainEncoder(c: ResolvedUNet) {
+function plainEncoder(c: ResolvedUNet): Encoder<PlainEncoderOf<nn.Parameter>> {
   const inputs = (s: number): number => (s === 0 ? c.inputChannels : c.features[s - 1]);
   const parameters = {
     stages: range(c.features.length).map((s) => [
@@ -108,7 +120,7 @@ function plainEncoder(c: ResolvedUNet) {
   );
 }
 
-function residualEncoder(c: ResolvedUNet) {
+function residualEncoder(c: ResolvedUNet): Encoder<ResidualEncoderOf<nn.Parameter>> {
   const one = c.strides[0].map(() => 1);
   const inputs = (s: number): number => c.features[Math.max(0, s - 1)];
   const parameters = {
@@ -134,7 +146,7 @@ function residualEncoder(c: ResolvedUNet) {
  * Decoder stage d works at the resolution of encoder stage `at(d)`; heads exist at all of them, as in the published
  * model.
  */
-function decoderParameters(c: ResolvedUNet) {
+function decoderParameters(c: ResolvedUNet): DecoderOf<nn.Parameter> {
   const stages = range(c.features.length - 1);
   const at = (d: number): number => c.features.length - 2 - d;
   const one = c.strides[0].map(() => 1);
@@ -149,9 +161,7 @@ function decoderParameters(c: ResolvedUNet) {
   };
 }
 
-type Decoder = nn.Initialized<ReturnType<typeof decoderParameters>>;
-
-function decode(p: Decoder, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
+function decode(p: DecoderOf<Tensor>, skips: readonly Tensor[], c: ResolvedUNet): Tensor[] {
   const outputs: Tensor[] = [];
   let x = skips.at(-1)!;
   p.stages.forEach((stage, d) => {

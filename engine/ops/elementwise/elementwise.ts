@@ -11,6 +11,7 @@ import {
   add,
   apply,
   binary,
+  type BinaryOperator,
   bool,
   cast,
   define,
@@ -20,6 +21,7 @@ import {
   type Operand,
   type Row,
   unary,
+  type UnaryOperator,
   wide,
 } from "./elementwise_op.ts";
 
@@ -29,9 +31,13 @@ export { add, cast };
 export type { Operand };
 
 /** a - b */
-export const sub = binary("sub", { expr: ([a, b]) => infix(a, "-", b), inputs: numeric, d: [(t) => t, (t) => neg(t)] });
+export const sub: BinaryOperator = binary("sub", {
+  expr: ([a, b]) => infix(a, "-", b),
+  inputs: numeric,
+  d: [(t) => t, (t) => neg(t)],
+});
 /** a * b */
-export const mul = binary("mul", {
+export const mul: BinaryOperator = binary("mul", {
   expr: ([a, b], _, dtype) => {
     if (!isFloat(dtype) || !(isZero(a) || isZero(b))) return infix(a, "*", b);
     return fn("vg_times_zero", isZero(a) ? b : a);
@@ -40,7 +46,7 @@ export const mul = binary("mul", {
   d: [(t, c) => mul(t, c.inputs[1]), (t, c) => mul(t, c.inputs[0])],
 });
 /** a / b, in f32 for integers too */
-export const div = binary("div", {
+export const div: BinaryOperator = binary("div", {
   expr: ([a, b]) => (isLiteral(b) && !isZero(b) ? infix(a, "/", b) : fn("vg_div", a, b)),
   inputs: float,
   cost: 2,
@@ -81,14 +87,14 @@ const extremum = (name: "max" | "min", sign: ">" | "<") => ([a, b]: readonly Exp
 const shareGreater = share((a, b) => greater(a, b));
 const shareLess = share((a, b) => less(a, b));
 /** The larger of a and b, NaN if either is; a tie shares the gradient */
-export const maximum = binary("maximum", {
+export const maximum: BinaryOperator = binary("maximum", {
   expr: extremum("max", ">"),
   cost: 3,
   inputs: numeric,
   d: [(t, { inputs: [a, b] }) => shareGreater(t, a, b), (t, { inputs: [a, b] }) => shareGreater(t, b, a)],
 });
 /** The smaller of a and b, NaN if either is; a tie shares the gradient */
-export const minimum = binary("minimum", {
+export const minimum: BinaryOperator = binary("minimum", {
   expr: extremum("min", "<"),
   cost: 3,
   inputs: numeric,
@@ -98,90 +104,98 @@ export const minimum = binary("minimum", {
 const compare = (name: string, sign: InfixOperator, inputs: (dtype: DType) => DType = numeric) =>
   binary(name, { expr: ([a, b]) => infix(a, sign, b), inputs, dtype: bool });
 /** a == b, as bool */
-export const equal = compare("equal", "==");
+export const equal: BinaryOperator = compare("equal", "==");
 /** a != b, as bool; NaN is not equal to anything */
-export const notEqual = binary("notEqual", {
+export const notEqual: BinaryOperator = binary("notEqual", {
   expr: ([a, b]) => prefix("!", infix(a, "==", b)),
   inputs: numeric,
   dtype: bool,
 });
 /** a < b, as bool */
-export const less = compare("less", "<");
+export const less: BinaryOperator = compare("less", "<");
 /** a > b, as bool */
-export const greater = compare("greater", ">");
+export const greater: BinaryOperator = compare("greater", ">");
 /** a <= b, as bool */
-export const lessEqual = compare("lessEqual", "<=");
+export const lessEqual: BinaryOperator = compare("lessEqual", "<=");
 /** a >= b, as bool */
-export const greaterEqual = compare("greaterEqual", ">=");
+export const greaterEqual: BinaryOperator = compare("greaterEqual", ">=");
 /** a and b, as bool */
-export const logicalAnd = compare("logicalAnd", "&", bool);
+export const logicalAnd: BinaryOperator = compare("logicalAnd", "&", bool);
 /** a or b, as bool */
-export const logicalOr = compare("logicalOr", "|", bool);
+export const logicalOr: BinaryOperator = compare("logicalOr", "|", bool);
 /** not x, as bool */
-export const logicalNot = unary("logicalNot", { expr: ([x]) => prefix("!", x), inputs: bool, dtype: bool });
+export const logicalNot: UnaryOperator = unary("logicalNot", {
+  expr: ([x]) => prefix("!", x),
+  inputs: bool,
+  dtype: bool,
+});
 
 /** -x */
-export const neg = unary("neg", {
+export const neg: UnaryOperator = unary("neg", {
   expr: ([x]) => prefix("-", x),
   inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
   d: [(t) => neg(t)],
 });
 /** |x|; gradient 0 at 0 */
-export const abs = unary("abs", {
+export const abs: UnaryOperator = unary("abs", {
   expr: ([x]) => call("abs", x),
   inputs: numeric,
   d: [(t, c) => mul(t, sign(c.inputs[0]))],
 });
 /** -1, 0 or 1 */
-export const sign = unary("sign", {
+export const sign: UnaryOperator = unary("sign", {
   expr: ([x]) => call("sign", x),
   inputs: (d) => (numeric(d) === "u32" ? "i32" : numeric(d)),
   d: [(t) => mul(t, 0)],
 });
 /** Whether x is NaN, as bool */
-export const isNaN = unary("isNaN", {
+export const isNaN: UnaryOperator = unary("isNaN", {
   expr: ([x]) => fn("vg_is_nan", x),
   inputs: float,
   dtype: bool,
 });
 /** Whether x is neither NaN nor infinite, as bool */
-export const isFinite = unary("isFinite", {
+export const isFinite: UnaryOperator = unary("isFinite", {
   expr: ([x]) => fn("vg_is_finite", x),
   inputs: float,
   dtype: bool,
 });
 /** The largest integer not above x */
-export const floor = unary("floor", { expr: ([x]) => call("floor", x), inputs: float, d: [(t) => mul(t, 0)] });
+export const floor: UnaryOperator = unary("floor", {
+  expr: ([x]) => call("floor", x),
+  inputs: float,
+  d: [(t) => mul(t, 0)],
+});
 /** e ** x */
-export const exp = unary("exp", {
+export const exp: UnaryOperator = unary("exp", {
   expr: ([x]) => fn("vg_exp", x),
   inputs: wide,
   cost: 8,
   d: [(t, c) => mul(t, c.output)],
 });
 /** Natural logarithm */
-export const log = unary("log", {
+export const log: UnaryOperator = unary("log", {
   expr: ([x]) => fn("vg_log", x),
   inputs: wide,
   cost: 8,
   d: [(t, c) => div(t, c.inputs[0])],
 });
 /** log(1 + x), accurate near 0 */
-export const log1p = unary("log1p", {
+export const log1p: UnaryOperator = unary("log1p", {
   expr: ([x]) => fn("vg_log1p", x),
   inputs: wide,
   cost: 10,
   d: [(t, c) => div(t, add(c.inputs[0], 1))],
 });
 /** Square root */
-export const sqrt = unary("sqrt", {
+export const sqrt: UnaryOperator = unary("sqrt", {
   expr: ([x]) => fn("vg_sqrt", x),
   inputs: float,
   cost: 2,
   d: [(t, c) => div(mul(t, 0.5), c.output)],
 });
 /** 1 / sqrt(x) */
-export const rsqrt = unary("rsqrt", {
+export const rsqrt: UnaryOperator = unary("rsqrt", {
   expr: ([x]) => fn("vg_rsqrt", x),
   inputs: wide,
   cost: 3,
@@ -189,34 +203,34 @@ export const rsqrt = unary("rsqrt", {
   d: [(t, { output: y }) => mul(mul(t, -0.5), mul(y, mul(y, y)))],
 });
 /** x * x */
-export const square = unary("square", {
+export const square: UnaryOperator = unary("square", {
   expr: ([x]) => infix(x, "*", x),
   inputs: (dtype) => (isFloat(dtype) ? wide(dtype) : numeric(dtype)),
   d: [(t, c) => mul(t, mul(c.inputs[0], 2))],
 });
 /** Sine of x in radians, to 1e-6 for magnitudes below 6e6; beyond that, f32 cannot resolve the angle */
-export const sin = unary("sin", {
+export const sin: UnaryOperator = unary("sin", {
   expr: ([x]) => fn("vg_sin", x),
   inputs: float,
   cost: 8,
   d: [(t, c) => mul(t, cos(c.inputs[0]))],
 });
 /** Cosine of x in radians, as sin */
-export const cos = unary("cos", {
+export const cos: UnaryOperator = unary("cos", {
   expr: ([x]) => fn("vg_cos", x),
   inputs: float,
   cost: 8,
   d: [(t, c) => neg(mul(t, sin(c.inputs[0])))],
 });
 /** Hyperbolic tangent */
-export const tanh = unary("tanh", {
+export const tanh: UnaryOperator = unary("tanh", {
   expr: ([x]) => fn("vg_tanh", x),
   inputs: float,
   cost: 10,
   d: [(t, { output: y }) => mul(t, sub(1, mul(y, y)))],
 });
 /** Error function */
-export const erf = unary("erf", {
+export const erf: UnaryOperator = unary("erf", {
   expr: ([x]) => fn("vg_erf", x),
   inputs: float,
   cost: 12,
@@ -224,21 +238,21 @@ export const erf = unary("erf", {
   d: [(t, c) => mul(t, mul(exp(neg(square(c.inputs[0]))), 2 / Math.sqrt(Math.PI)))],
 });
 /** 1 / (1 + exp(-x)) */
-export const sigmoid = unary("sigmoid", {
+export const sigmoid: UnaryOperator = unary("sigmoid", {
   expr: ([x]) => fn("vg_sigmoid", x),
   inputs: float,
   cost: 9,
   d: [(t, { output: y }) => mul(t, mul(y, sub(1, y)))],
 });
 /** log(1 + exp(x)), without overflow */
-export const softplus = unary("softplus", {
+export const softplus: UnaryOperator = unary("softplus", {
   expr: ([x]) => fn("vg_softplus", x),
   inputs: wide,
   cost: 16,
   d: [(t, c) => mul(t, sigmoid(c.inputs[0]))],
 });
 /** max(x, 0); gradient 0 at 0 */
-export const relu = unary("relu", {
+export const relu: UnaryOperator = unary("relu", {
   expr: ([x], _, dtype) => select(x, constant(0, dtype), infix(x, "<=", constant(0, dtype))),
   inputs: numeric,
   d: [(t, c) => where(greater(c.output, 0), t, 0)],

@@ -13,6 +13,8 @@ import { scalar } from "./creation.ts";
 
 /** A tensor, or a plain number that takes the dtype of the other operands. */
 export type Operand = Tensor | number;
+export type UnaryOperator = (x: Tensor) => Tensor;
+export type BinaryOperator = (a: Operand, b: Operand) => Tensor;
 
 export interface Row<A> {
   /** The result expression; `inputs` is the dtype of the first input. */
@@ -104,7 +106,7 @@ export function apply<A>(op: Op<A>, row: Row<A>, operands: readonly Operand[], a
 
 const NONE = {};
 
-export function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
+export function unary(name: string, row: Row<object>): UnaryOperator {
   const op = define(name, row);
   return (x: Tensor, ...rest: unknown[]) => {
     checkTensor(name, x);
@@ -113,7 +115,7 @@ export function unary(name: string, row: Row<object>): (x: Tensor) => Tensor {
   };
 }
 
-export function binary(name: string, row: Row<object>): (a: Operand, b: Operand) => Tensor {
+export function binary(name: string, row: Row<object>): BinaryOperator {
   const op = define(name, row);
   return (a: Operand, b: Operand, ...rest: unknown[]) => {
     refuseOptions(name, rest);
@@ -156,4 +158,8 @@ export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
 }
 
 /** a + b */
-export const add = binary("add", { expr: ([a, b]) => infix(a, "+", b), inputs: numeric, d: [(t) => t, (t) => t] });
+export const add: BinaryOperator = binary("add", {
+  expr: ([a, b]) => infix(a, "+", b),
+  inputs: numeric,
+  d: [(t) => t, (t) => t],
+});

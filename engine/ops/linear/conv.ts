@@ -116,8 +116,8 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
  * const y = conv2d(x, w, { bias: zeros([8]), stride: 2, padding: 1 }); // [1, 8, 16, 16]
  * ```
  */
-export const conv2d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv2d", 2, x, w, options)
+export const conv2d: (x: Tensor, w: Tensor, options?: ConvOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolve("conv2d", 2, x, w, options),
 );
 
 /**
@@ -131,8 +131,8 @@ export const conv2d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOption
  * const y = conv3d(x, w, { bias: zeros([4]), padding: [0, 1, 1] }); // [1, 4, 8, 16, 16]
  * ```
  */
-export const conv3d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor =>
-  convolve("conv3d", 3, x, w, options)
+export const conv3d: (x: Tensor, w: Tensor, options?: ConvOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolve("conv3d", 3, x, w, options),
 );
 
 export interface ConvTransposeOptions extends ConvOptions {
@@ -187,8 +187,8 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
 }
 
 /** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
-export const convTranspose2d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose2d", 2, x, w, options)
+export const convTranspose2d: (x: Tensor, w: Tensor, options?: ConvTransposeOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolveTransposed("convTranspose2d", 2, x, w, options),
 );
 
 /**
@@ -203,8 +203,8 @@ export const convTranspose2d = unifyFloatTypes((x: Tensor, w: Tensor, options: C
  * const y = convTranspose3d(x, w, { stride: 2 }); // [1, 4, 8, 16, 16]
  * ```
  */
-export const convTranspose3d = unifyFloatTypes((x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor =>
-  convolveTransposed("convTranspose3d", 3, x, w, options)
+export const convTranspose3d: (x: Tensor, w: Tensor, options?: ConvTransposeOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolveTransposed("convTranspose3d", 3, x, w, options),
 );
 
 function checkNotEmpty(name: string, x: Tensor, w: Tensor): void {

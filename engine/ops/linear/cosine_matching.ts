@@ -173,8 +173,13 @@ const matching = (q: Tensor, p: Tensor, used: Tensor, attrs: MatchAttrs): Tensor
  * const score = cosineMatching(features, prototypes, ones([5], { dtype: "bool" })); // [2, 8, 8]
  * ```
  */
-export const cosineMatching = computeInF32(
-  (query: Tensor, prototypes: Tensor, used: Tensor, options: { temperature?: number; eps?: number } = {}): Tensor => {
+export const cosineMatching: (
+  query: Tensor,
+  prototypes: Tensor,
+  used: Tensor,
+  options?: { temperature?: number; eps?: number },
+) => Tensor = computeInF32(
+  (query, prototypes, used, options = {}) => {
     const name = "cosineMatching";
     checkOptions(name, options, ["temperature", "eps"]);
     const { temperature = 20, eps = 1e-4 } = options;

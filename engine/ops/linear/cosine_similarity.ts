@@ -24,36 +24,39 @@ import { transpose } from "../shape/transpose.ts";
  * const score = cosineSimilarity(features, prototypes, { axis: 1 }); // [5, 8, 8]
  * ```
  */
-export const cosineSimilarity = computeInF32(
-  (a: Tensor, b: Tensor, options: { axis?: number; eps?: number } = {}): Tensor => {
-    checkOptions("cosineSimilarity", options, ["axis", "eps"]);
-    const { eps = 1e-8 } = options;
-    for (const x of [a, b]) {
-      check(
-        x instanceof Tensor && x.dtype === "f32",
-        "cosineSimilarity",
-        () => `operands are f32 tensors, got ${show(x)}`,
-      );
-    }
-    check(typeof eps === "number" && eps > 0, "cosineSimilarity", () => `eps is a number > 0, got ${show(eps)}`);
-    const shape = broadcastShapes("cosineSimilarity", a.shape, b.shape);
-    const axis = normalizeAxis("cosineSimilarity", options.axis ?? 1, shape.length);
-    // Norms are computed before broadcasting, so that each prototype's is computed once.
-    const unit = (x: Tensor): Tensor => {
-      const own = axis - (shape.length - x.rank);
-      check(
-        own >= 0 && x.shape[own] === shape[axis],
-        "cosineSimilarity",
-        () => `both operands have axis ${axis} in full, got ${a} and ${b}`,
-      );
-      // Clamped before the square root, whose slope is infinite at 0. The floor keeps eps^2 from becoming subnormal.
-      const length = sqrt(clamp(sum(square(x), { axes: [own], keepDims: true }), { min: Math.max(eps * eps, 1e-30) }));
-      return div(x, length);
-    };
-    return products(unit(a), unit(b), shape, axis);
-  },
-  { kind: "sum" },
-);
+export const cosineSimilarity: (a: Tensor, b: Tensor, options?: { axis?: number; eps?: number }) => Tensor =
+  computeInF32(
+    (a, b, options = {}) => {
+      checkOptions("cosineSimilarity", options, ["axis", "eps"]);
+      const { eps = 1e-8 } = options;
+      for (const x of [a, b]) {
+        check(
+          x instanceof Tensor && x.dtype === "f32",
+          "cosineSimilarity",
+          () => `operands are f32 tensors, got ${show(x)}`,
+        );
+      }
+      check(typeof eps === "number" && eps > 0, "cosineSimilarity", () => `eps is a number > 0, got ${show(eps)}`);
+      const shape = broadcastShapes("cosineSimilarity", a.shape, b.shape);
+      const axis = normalizeAxis("cosineSimilarity", options.axis ?? 1, shape.length);
+      // Norms are computed before broadcasting, so that each prototype's is computed once.
+      const unit = (x: Tensor): Tensor => {
+        const own = axis - (shape.length - x.rank);
+        check(
+          own >= 0 && x.shape[own] === shape[axis],
+          "cosineSimilarity",
+          () => `both operands have axis ${axis} in full, got ${a} and ${b}`,
+        );
+        // Clamped before the square root, whose slope is infinite at 0. The floor keeps eps^2 from becoming subnormal.
+        const length = sqrt(
+          clamp(sum(square(x), { axes: [own], keepDims: true }), { min: Math.max(eps * eps, 1e-30) }),
+        );
+        return div(x, length);
+      };
+      return products(unit(a), unit(b), shape, axis);
+    },
+    { kind: "sum" },
+  );
 
 /**
  * With at least this many vectors on both sides, a matrix product is faster than a fused sum, which rereads a vector

@@ -96,8 +96,8 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
  * await product.array(); // [[11]]
  * ```
  */
-export const matmul = computeInF32(
-  (a: Tensor, b: Tensor, ...rest: never[]): Tensor => {
+export const matmul: (a: Tensor, b: Tensor, ...rest: never[]) => Tensor = computeInF32(
+  (a, b, ...rest) => {
     refuseOptions("matmul", rest);
     for (
       const [name, x] of [

@@ -167,8 +167,8 @@ const largest = (planes: Tensor, a: PoolWindows): Tensor => pick(planes, indices
  * const y = maxPool2d(x, { kernel: 3, stride: 2, padding: 1 }); // [1, 8, 16, 16]
  * ```
  */
-export const maxPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
-  pool("maxPool2d", 2, x, options, largest)
+export const maxPool2d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("maxPool2d", 2, x, options, largest),
 );
 
 /**
@@ -183,8 +183,8 @@ export const maxPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
  * const y = maxPool3d(x, { kernel: [1, 2, 2] }); // [1, 8, 4, 8, 8]
  * ```
  */
-export const maxPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
-  pool("maxPool3d", 3, x, options, largest)
+export const maxPool3d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("maxPool3d", 3, x, options, largest),
 );
 
 /**
@@ -199,8 +199,8 @@ export const maxPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
  * const y = avgPool2d(x, { kernel: 2 }); // [1, 8, 16, 16]
  * ```
  */
-export const avgPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
-  pool("avgPool2d", 2, x, options, mean)
+export const avgPool2d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("avgPool2d", 2, x, options, mean),
 );
 
 /**
@@ -215,6 +215,6 @@ export const avgPool2d = computeInF32((x: Tensor, options: PoolOptions): Tensor 
  * const y = avgPool3d(x, { kernel: 2, stride: 1 }); // [1, 8, 3, 15, 15]
  * ```
  */
-export const avgPool3d = computeInF32((x: Tensor, options: PoolOptions): Tensor =>
-  pool("avgPool3d", 3, x, options, mean)
+export const avgPool3d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("avgPool3d", 3, x, options, mean),
 );

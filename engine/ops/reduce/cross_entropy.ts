@@ -39,12 +39,12 @@ import { take } from "../shape/take.ts";
  * const loss = crossEntropy(logits, labels, { axis: 1, ignoreIndex: 255 });
  * ```
  */
-export const crossEntropy = computeInF32(
-  (
-    logits: Tensor,
-    labels: Tensor,
-    options: { axis?: number; weight?: readonly number[] | Tensor; ignoreIndex?: number } = {},
-  ): Tensor => {
+export const crossEntropy: (
+  logits: Tensor,
+  labels: Tensor,
+  options?: { axis?: number; weight?: readonly number[] | Tensor; ignoreIndex?: number },
+) => Tensor = computeInF32(
+  (logits, labels, options = {}) => {
     checkOptions("crossEntropy", options, ["axis", "weight", "ignoreIndex"]);
     check(
       logits instanceof Tensor && logits.dtype === "f32",
@@ -106,8 +106,8 @@ function checkWeight(weight: readonly number[] | Tensor, classes: number): Tenso
 }
 
 /** Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1]. */
-export const binaryCrossEntropyWithLogits = computeInF32(
-  (logits: Tensor, targets: Tensor, ...rest: never[]): Tensor => {
+export const binaryCrossEntropyWithLogits: (logits: Tensor, targets: Tensor, ...rest: never[]) => Tensor = computeInF32(
+  (logits, targets, ...rest) => {
     refuseOptions("binaryCrossEntropyWithLogits", rest);
     check(
       logits instanceof Tensor && targets instanceof Tensor && sameShape(logits.shape, targets.shape),

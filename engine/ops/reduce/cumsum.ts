@@ -48,8 +48,8 @@ const along = (x: Tensor, attrs: CumsumAttrs): Tensor => (x.size === 0 ? x : nod
  * await tensor([1, 2, 3]).cumsum().array(); // [1, 3, 6]
  * ```
  */
-export const cumsum = computeInF32(
-  (x: Tensor, options: { axis?: number; reverse?: boolean } = {}): Tensor => {
+export const cumsum: (x: Tensor, options?: { axis?: number; reverse?: boolean }) => Tensor = computeInF32(
+  (x, options = {}) => {
     checkTensor("cumsum", x);
     checkOptions("cumsum", options, ["axis", "reverse"]);
     const { reverse = false } = options;

@@ -121,59 +121,67 @@ export interface NormOptions {
 }
 
 /** Group norm, Wu and He 2018: normalizes x [N, C, ...] over the channels of a group and space; weight and bias [C]. */
-export const groupNorm = computeInF32((x: Tensor, options: NormOptions & { groups: number }): Tensor => {
-  checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
-  checkInput("groupNorm", x, 2);
-  const { groups } = options;
-  const eps = options.eps ?? 1e-5;
-  check(
-    Number.isInteger(groups) && groups > 0 && x.shape[1] % groups === 0,
-    "groupNorm",
-    () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`,
-  );
-  const [weight, bias] = checkAffine("groupNorm", x, 1, options);
-  return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
-});
+export const groupNorm: (x: Tensor, options: NormOptions & { groups: number }) => Tensor = computeInF32(
+  (x, options) => {
+    checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
+    checkInput("groupNorm", x, 2);
+    const { groups } = options;
+    const eps = options.eps ?? 1e-5;
+    check(
+      Number.isInteger(groups) && groups > 0 && x.shape[1] % groups === 0,
+      "groupNorm",
+      () => `groups divides the ${x.shape[1]} channels, got ${show(groups)}`,
+    );
+    const [weight, bias] = checkAffine("groupNorm", x, 1, options);
+    return node(op, [x, weight, bias], { groups, eps: checkEps("groupNorm", eps) }, x.shape, "f32");
+  },
+);
 
 /** Instance norm, Ulyanov et al. 2016: normalizes x [N, C, ...] over space, per sample and channel. */
-export const instanceNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
-  checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
-  checkInput("instanceNorm", x, 3);
-  checkAffine("instanceNorm", x, 1, options);
-  checkEps("instanceNorm", options.eps ?? 1e-5);
-  return groupNorm(x, { ...options, groups: x.shape[1] });
-});
+export const instanceNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
+  (x, options = {}) => {
+    checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
+    checkInput("instanceNorm", x, 3);
+    checkAffine("instanceNorm", x, 1, options);
+    checkEps("instanceNorm", options.eps ?? 1e-5);
+    return groupNorm(x, { ...options, groups: x.shape[1] });
+  },
+);
 
 /** Batch norm with batch statistics, Ioffe and Szegedy 2015: normalizes x [N, C, ...] over samples and space. */
-export const batchNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
-  checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
-  checkInput("batchNorm", x, 2);
-  checkAffine("batchNorm", x, 1, options);
-  checkEps("batchNorm", options.eps ?? 1e-5);
-  const [n, c, ...space] = x.shape as [number, number, ...number[]];
-  // Treated as one sample whose space is the batch and the space.
-  const swap = { axes: [1, 0, 2] };
-  const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), {
-    shape: [1, c, n * size(space)],
-  });
-  const y = groupNorm(joined, { ...options, groups: c });
-  return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
-});
+export const batchNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
+  (x, options = {}) => {
+    checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
+    checkInput("batchNorm", x, 2);
+    checkAffine("batchNorm", x, 1, options);
+    checkEps("batchNorm", options.eps ?? 1e-5);
+    const [n, c, ...space] = x.shape as [number, number, ...number[]];
+    // Treated as one sample whose space is the batch and the space.
+    const swap = { axes: [1, 0, 2] };
+    const joined = reshape(transpose(reshape(x, { shape: [n, c, size(space)] }), swap), {
+      shape: [1, c, n * size(space)],
+    });
+    const y = groupNorm(joined, { ...options, groups: c });
+    return reshape(transpose(reshape(y, { shape: [c, n, size(space)] }), swap), { shape: x.shape });
+  },
+);
 
 /** Layer norm, Ba et al. 2016: normalizes x over its last axis; weight and bias [last]. */
-export const layerNorm = computeInF32((x: Tensor, options: NormOptions = {}): Tensor => {
-  checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
-  checkInput("layerNorm", x, 1);
-  const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
-  const channels = x.shape.at(-1)!;
-  const y = groupNorm(reshape(x, { shape: [x.size / channels, channels] }), {
-    groups: 1,
-    weight,
-    bias,
-    eps: checkEps("layerNorm", options.eps ?? 1e-5),
-  });
-  return reshape(y, { shape: x.shape });
-});
+export const layerNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
+  (x, options = {}) => {
+    checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
+    checkInput("layerNorm", x, 1);
+    const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
+    const channels = x.shape.at(-1)!;
+    const y = groupNorm(reshape(x, { shape: [x.size / channels, channels] }), {
+      groups: 1,
+      weight,
+      bias,
+      eps: checkEps("layerNorm", options.eps ?? 1e-5),
+    });
+    return reshape(y, { shape: x.shape });
+  },
+);
 
 /**
  * Weight standardization, Qiao et al. 2019: each filter w[k] minus its mean, over sqrt(unbiased variance + eps);
@@ -188,18 +196,20 @@ export const layerNorm = computeInF32((x: Tensor, options: NormOptions = {}): Te
  * const y = conv3d(x, weightStandardize(w), { padding: 1 });
  * ```
  */
-export const weightStandardize = computeInF32((w: Tensor, options: { eps?: number } = {}): Tensor => {
-  checkOptions("weightStandardize", options, ["eps"]);
-  checkInput("weightStandardize", w, 2);
-  const filters = w.shape[0];
-  const length = w.size / filters;
-  check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
-  const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
-  // The norm divides by the population variance, which is this fraction of the unbiased one. A remainder of the
-  // filter's mean would be multiplied by thousands of positive activations, so the mean is subtracted first.
-  const share = (length - 1) / length;
-  const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
-  const rows = reshape(w, { shape: [1, filters, length] });
-  const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centered: true };
-  return reshape(node(op, [rows, ...affine], attrs, rows.shape, "f32"), { shape: w.shape });
-});
+export const weightStandardize: (w: Tensor, options?: { eps?: number }) => Tensor = computeInF32(
+  (w, options = {}) => {
+    checkOptions("weightStandardize", options, ["eps"]);
+    checkInput("weightStandardize", w, 2);
+    const filters = w.shape[0];
+    const length = w.size / filters;
+    check(length > 1, "weightStandardize", () => `a filter of ${show(w.shape)} has one value and no variance`);
+    const eps = checkEps("weightStandardize", options.eps ?? 1e-12);
+    // The norm divides by the population variance, which is this fraction of the unbiased one. A remainder of the
+    // filter's mean would be multiplied by thousands of positive activations, so the mean is subtracted first.
+    const share = (length - 1) / length;
+    const affine = [scalar(Math.sqrt(share), "f32", [filters]), scalar(0, "f32", [filters])];
+    const rows = reshape(w, { shape: [1, filters, length] });
+    const attrs: GroupNormAttrs = { groups: filters, eps: eps * share, centered: true };
+    return reshape(node(op, [rows, ...affine], attrs, rows.shape, "f32"), { shape: w.shape });
+  },
+);

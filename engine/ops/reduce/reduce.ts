@@ -153,17 +153,26 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
 }
 
 /** Sum over axes, as a tree reduction; bool sums as i32. The sum over an empty axis is 0. */
-export const sum = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(sumOp, "sum", x, options), {
-  kind: "sum",
-});
+export const sum: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
+  (x, options = {}) => reduce(sumOp, "sum", x, options),
+  {
+    kind: "sum",
+  },
+);
 /** Maximum over axes; ties share the gradient evenly. */
-export const max = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(maxOp, "max", x, options), {
-  kind: "sum",
-});
+export const max: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
+  (x, options = {}) => reduce(maxOp, "max", x, options),
+  {
+    kind: "sum",
+  },
+);
 /** Minimum over axes; ties share the gradient evenly. */
-export const min = computeInF32((x: Tensor, options: ReduceOptions = {}): Tensor => reduce(minOp, "min", x, options), {
-  kind: "sum",
-});
+export const min: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
+  (x, options = {}) => reduce(minOp, "min", x, options),
+  {
+    kind: "sum",
+  },
+);
 
 provideSumTo((x, shape) => {
   const lead = x.rank - shape.length;
@@ -174,8 +183,8 @@ provideSumTo((x, shape) => {
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k], 1);
 
 /** Mean over axes, in f32. */
-export const mean = computeInF32(
-  (x: Tensor, options: ReduceOptions = {}): Tensor => {
+export const mean: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
+  (x, options = {}) => {
     const n = count(x, axesOf("mean", x, options));
     check(n > 0, "mean", () => `an empty axis of ${show(x.shape)} has no mean`);
     return mul(sum(isFloat(x.dtype) ? x : cast(x, "f32"), options), 1 / n);
@@ -184,8 +193,8 @@ export const mean = computeInF32(
 );
 
 /** Index of the largest value along `axis` (the first of equals), as i32; without an axis, over all elements. */
-export const argmax = computeInF32(
-  (x: Tensor, options: { axis?: number; keepDims?: boolean } = {}): Tensor => {
+export const argmax: (x: Tensor, options?: { axis?: number; keepDims?: boolean }) => Tensor = computeInF32(
+  (x, options = {}) => {
     checkTensor("argmax", x);
     checkOptions("argmax", options, ["axis", "keepDims"]);
     checkFlag("argmax", "keepDims", options.keepDims);
@@ -197,8 +206,8 @@ export const argmax = computeInF32(
 );
 
 /** Mean squared deviation over axes, divided by count - correction (default: 1, as PyTorch). */
-export const variance = computeInF32(
-  (x: Tensor, options: ReduceOptions & { correction?: number } = {}): Tensor => {
+export const variance: (x: Tensor, options?: ReduceOptions & { correction?: number }) => Tensor = computeInF32(
+  (x, options = {}) => {
     const axes = axesOf("variance", x, options, ["correction"]);
     const { keepDims, correction = 1 } = options;
     checkNumber("variance", "correction", correction);
@@ -232,8 +241,8 @@ const lseOp: Op<{ axes: readonly number[] }> = {
 };
 
 /** log(sum(exp(x))) over axes, without overflow. */
-export const logSumExp = computeInF32(
-  (values: Tensor, options: ReduceOptions = {}): Tensor => {
+export const logSumExp: (values: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
+  (values, options = {}) => {
     const axes = axesOf("logSumExp", values, options);
     const x = isFloat(values.dtype) ? values : cast(values, "f32");
     check(count(x, axes) > 0, "logSumExp", () => `an empty axis of ${show(x.shape)} has no largest value`);

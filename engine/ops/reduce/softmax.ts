@@ -65,14 +65,14 @@ function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor
 }
 
 /** exp(x) / sum(exp(x)) along `axis` (default: the last), without overflow. */
-export const softmax = computeInF32(
-  (x: Tensor, options: { axis?: number } = {}): Tensor => along(softmaxOp, x, options),
+export const softmax: (x: Tensor, options?: { axis?: number }) => Tensor = computeInF32(
+  (x, options = {}) => along(softmaxOp, x, options),
   {
     kind: "sum",
   },
 );
 /** log(softmax(x)) along `axis` (default: the last). */
-export const logSoftmax = computeInF32(
-  (x: Tensor, options: { axis?: number } = {}): Tensor => along(logSoftmaxOp, x, options),
+export const logSoftmax: (x: Tensor, options?: { axis?: number }) => Tensor = computeInF32(
+  (x, options = {}) => along(logSoftmaxOp, x, options),
   { kind: "sum" },
 );

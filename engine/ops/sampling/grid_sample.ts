@@ -94,72 +94,74 @@ export interface GridSampleOptions {
  * const y = gridSample(image, shifted, { padding: "border" }); // [1, 3, 16, 16]
  * ```
  */
-export const gridSample = computeInF32((x: Tensor, grid: Tensor, options: GridSampleOptions = {}): Tensor => {
-  const name = "gridSample";
-  checkOptions(name, options, ["mode", "padding", "alignCorners"]);
-  const { mode = "linear", padding = "zeros", alignCorners = false } = options;
-  const describe = (t: unknown): string => (t instanceof Tensor ? `${t}` : show(t));
-  check(
-    x instanceof Tensor && (x.rank === 4 || x.rank === 5) && x.dtype === "f32" && x.size > 0,
-    name,
-    () => `the image is a non-empty f32 tensor [N, C, H, W] or [N, C, D, H, W], got ${describe(x)}`,
-  );
-  const dims = x.rank - 2;
-  check(
-    grid instanceof Tensor && grid.rank === x.rank && grid.dtype === "f32" && grid.size > 0,
-    name,
-    () => `the grid is a non-empty f32 tensor of rank ${x.rank} for ${x}, got ${describe(grid)}`,
-  );
-  check(
-    grid.shape[0] === x.shape[0] && grid.shape[dims + 1] === dims,
-    name,
-    () => `the grid for ${x} is [${x.shape[0]}, ...out, ${dims}], got ${grid}`,
-  );
-  check(
-    ["linear", "nearest", "cubic"].includes(mode),
-    name,
-    () => `mode is "linear", "nearest" or "cubic", got ${show(mode)}`,
-  );
-  check(
-    mode !== "cubic" || dims === 2,
-    name,
-    () => `mode "cubic" is for images [N, C, H, W], got ${x}; use "linear" in three dimensions`,
-  );
-  check(
-    ["zeros", "border", "reflection"].includes(padding),
-    name,
-    () => `padding is "zeros", "border" or "reflection", got ${show(padding)}`,
-  );
-  check(typeof alignCorners === "boolean", name, () => `alignCorners is true or false, got ${show(alignCorners)}`);
-  const samples = x.shape[0];
-  const out = grid.shape.slice(1, -1);
-  const points = size(out);
-  const shape = [...x.shape.slice(0, 2), ...out];
-  checkShape(name, shape);
+export const gridSample: (x: Tensor, grid: Tensor, options?: GridSampleOptions) => Tensor = computeInF32(
+  (x, grid, options = {}) => {
+    const name = "gridSample";
+    checkOptions(name, options, ["mode", "padding", "alignCorners"]);
+    const { mode = "linear", padding = "zeros", alignCorners = false } = options;
+    const describe = (t: unknown): string => (t instanceof Tensor ? `${t}` : show(t));
+    check(
+      x instanceof Tensor && (x.rank === 4 || x.rank === 5) && x.dtype === "f32" && x.size > 0,
+      name,
+      () => `the image is a non-empty f32 tensor [N, C, H, W] or [N, C, D, H, W], got ${describe(x)}`,
+    );
+    const dims = x.rank - 2;
+    check(
+      grid instanceof Tensor && grid.rank === x.rank && grid.dtype === "f32" && grid.size > 0,
+      name,
+      () => `the grid is a non-empty f32 tensor of rank ${x.rank} for ${x}, got ${describe(grid)}`,
+    );
+    check(
+      grid.shape[0] === x.shape[0] && grid.shape[dims + 1] === dims,
+      name,
+      () => `the grid for ${x} is [${x.shape[0]}, ...out, ${dims}], got ${grid}`,
+    );
+    check(
+      ["linear", "nearest", "cubic"].includes(mode),
+      name,
+      () => `mode is "linear", "nearest" or "cubic", got ${show(mode)}`,
+    );
+    check(
+      mode !== "cubic" || dims === 2,
+      name,
+      () => `mode "cubic" is for images [N, C, H, W], got ${x}; use "linear" in three dimensions`,
+    );
+    check(
+      ["zeros", "border", "reflection"].includes(padding),
+      name,
+      () => `padding is "zeros", "border" or "reflection", got ${show(padding)}`,
+    );
+    check(typeof alignCorners === "boolean", name, () => `alignCorners is true or false, got ${show(alignCorners)}`);
+    const samples = x.shape[0];
+    const out = grid.shape.slice(1, -1);
+    const points = size(out);
+    const shape = [...x.shape.slice(0, 2), ...out];
+    checkShape(name, shape);
 
-  const image = padded(x, mode, padding, alignCorners);
-  const space = image.shape.slice(2);
-  checkShape(name, [...image.shape.slice(0, 1), ...space]);
-  const taps = { nearest: 1, linear: 2, cubic: 4 }[mode];
-  const shift = margins(mode, padding).before - (mode === "cubic" ? 1 : 0);
-  let cell: Tensor = scalar(0, "i32", [samples, points]);
-  let weight: Tensor = scalar(1, "f32", [samples, ...space.map(() => 1), points]);
-  for (let axis = 0; axis < dims; axis++) {
-    // The last coordinate of a point belongs to the first axis.
-    const at = dims - 1 - axis;
-    const coordinate = reshape(slice(grid, { start: [...out.map(() => 0), 0, at], end: [samples, ...out, at + 1] }), {
-      shape: [samples, points],
-    });
-    const place = placeOf(coordinate, { size: x.shape[axis + 2], mode, padding, alignCorners });
-    const whole = floor(stopGradient(place));
-    cell = add(mul(cell, space[axis]), add(cast(whole, "i32"), shift));
-    if (mode === "nearest") continue;
-    const along = space.map((_, k) => (k === axis ? taps : 1));
-    weight = mul(weight, reshape(weights(mode, sub(place, whole)), { shape: [samples, ...along, points] }));
-  }
-  const triple = (list: readonly number[]): Triple => (dims === 3 ? list : [1, ...list]) as unknown as Triple;
-  const attrs: Taps = { space: triple(space), taps: triple(space.map(() => taps)) };
-  const flat = reshape(image, { shape: [samples, x.shape[1], size(space)] });
-  const perTap = reshape(weight, { shape: [samples, taps ** dims, points] });
-  return reshape(gather(flat, stopGradient(cell), perTap, attrs), { shape });
-});
+    const image = padded(x, mode, padding, alignCorners);
+    const space = image.shape.slice(2);
+    checkShape(name, [...image.shape.slice(0, 1), ...space]);
+    const taps = { nearest: 1, linear: 2, cubic: 4 }[mode];
+    const shift = margins(mode, padding).before - (mode === "cubic" ? 1 : 0);
+    let cell: Tensor = scalar(0, "i32", [samples, points]);
+    let weight: Tensor = scalar(1, "f32", [samples, ...space.map(() => 1), points]);
+    for (let axis = 0; axis < dims; axis++) {
+      // The last coordinate of a point belongs to the first axis.
+      const at = dims - 1 - axis;
+      const coordinate = reshape(slice(grid, { start: [...out.map(() => 0), 0, at], end: [samples, ...out, at + 1] }), {
+        shape: [samples, points],
+      });
+      const place = placeOf(coordinate, { size: x.shape[axis + 2], mode, padding, alignCorners });
+      const whole = floor(stopGradient(place));
+      cell = add(mul(cell, space[axis]), add(cast(whole, "i32"), shift));
+      if (mode === "nearest") continue;
+      const along = space.map((_, k) => (k === axis ? taps : 1));
+      weight = mul(weight, reshape(weights(mode, sub(place, whole)), { shape: [samples, ...along, points] }));
+    }
+    const triple = (list: readonly number[]): Triple => (dims === 3 ? list : [1, ...list]) as unknown as Triple;
+    const attrs: Taps = { space: triple(space), taps: triple(space.map(() => taps)) };
+    const flat = reshape(image, { shape: [samples, x.shape[1], size(space)] });
+    const perTap = reshape(weight, { shape: [samples, taps ** dims, points] });
+    return reshape(gather(flat, stopGradient(cell), perTap, attrs), { shape });
+  },
+);

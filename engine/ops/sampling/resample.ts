@@ -111,11 +111,11 @@ function checkGrid(
  * const isotropic = resampleVolume(image, { size: [18, 20, 20], order: 3 }); // [1, 18, 20, 20]
  * ```
  */
-export const resampleVolume = computeInF32(
-  (
-    x: Tensor,
-    options: { size: readonly number[]; order: SplineOrder | readonly SplineOrder[]; clip?: boolean },
-  ): Tensor => {
+export const resampleVolume: (
+  x: Tensor,
+  options: { size: readonly number[]; order: SplineOrder | readonly SplineOrder[]; clip?: boolean },
+) => Tensor = computeInF32(
+  (x, options) => {
     const name = "resampleVolume";
     checkOptions(name, options, ["size", "order", "clip"]);
     checkFlag(name, "clip", options.clip);

@@ -61,11 +61,11 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
  *   every axis)
  * @param options.alignCorners whether corner voxels are aligned; default: false, the extents of the grids are aligned
  */
-export const resize = computeInF32(
-  (
-    x: Tensor,
-    options: { size: number | readonly number[]; mode?: "nearest" | "linear" | "cubic"; alignCorners?: boolean },
-  ): Tensor => {
+export const resize: (
+  x: Tensor,
+  options: { size: number | readonly number[]; mode?: "nearest" | "linear" | "cubic"; alignCorners?: boolean },
+) => Tensor = computeInF32(
+  (x, options) => {
     checkOptions("resize", options, ["size", "mode", "alignCorners"]);
     check(
       x instanceof Tensor && x.rank >= 3 && x.dtype === "f32" && x.size > 0,

@@ -1,8 +1,38 @@
 /** The config block that all training scripts share. */
-import { choice, type Config, entry } from "../run/config.ts";
+import { choice, type Entries, entry } from "../run/config.ts";
 
-/** Entries of the config block of every training script. */
-export const trainingEntries = {
+/** Options of every training script. */
+export interface TrainingOptions {
+  readonly data: string;
+  readonly plan: string;
+  readonly folds: number;
+  readonly fold: string;
+  readonly splits: string;
+  readonly run: string;
+  readonly resume: string;
+  readonly overwrite: boolean;
+  readonly seed: number;
+  readonly steps: number;
+  readonly epochs: number;
+  readonly epoch: number;
+  readonly validation: number;
+  readonly preset: "auto" | "nnunet" | "small";
+  readonly batch: number;
+  readonly patch: readonly number[];
+  readonly features: readonly number[];
+  readonly foreground: number;
+  readonly sets: "proportional" | "equal" | "turn";
+  readonly augment: "auto" | "nnunet" | "scale" | "mirror" | "none";
+  readonly flips: "xyz" | "xy" | "xz" | "yz" | "x" | "y" | "z" | "none";
+  readonly checkpoint: number;
+  readonly cache: string;
+  readonly memory: number;
+  readonly workers: number;
+  readonly phantoms: number;
+}
+
+/** Their config entries. */
+export const trainingEntries: Entries<TrainingOptions> = {
   data: entry("", "dataset folder, or file of a dataset group; phantoms without it", { positional: true }),
   plan: entry("", "plan file of `voxgrad plan`; made by its rules without it"),
   folds: entry(5, "parts of the cross-validation", { integer: true, min: 2 }),
@@ -41,9 +71,7 @@ export const trainingEntries = {
   }),
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
   phantoms: entry(16, "patients to make without --data", { integer: true, min: 2 }),
-} as const;
+};
 
 /** Entries that a resumed run may change. */
 export const trainingChanges = ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] as const;
-
-export type TrainingOptions = Config<typeof trainingEntries>;

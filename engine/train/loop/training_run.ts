@@ -7,7 +7,7 @@ import { loadCase } from "../../imaging/dataset/load_case.ts";
 import type { Fold } from "../../imaging/dataset/split.ts";
 import { compareLabels } from "../../imaging/metrics/compare.ts";
 import { Comparison, type EvaluatedCase } from "../../imaging/metrics/evaluate.ts";
-import { writeNifti } from "../../imaging/nifti/nifti.ts";
+import { writeNifti } from "../../imaging/nifti/write.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import { planText } from "../../imaging/plan/plan_file.ts";
 import type { CaseStore } from "../../imaging/prepare/case_store.ts";
@@ -121,11 +121,15 @@ export class TrainingRun {
    * @param source source of the cases; default: the store
    * @returns undefined if nothing is held out
    */
-  validation(split: Fold, evaluate: (patches: Patches) => Promise<Tensor>, source: CaseSource = this.store) {
+  validation(
+    split: Fold,
+    evaluate: (patches: Patches) => Promise<Tensor>,
+    source: CaseSource = this.store,
+  ): (() => Promise<{ loss: number; dice: number[] }>) | undefined {
     const { validation: count } = this.options;
     const classes = this.classes.length;
     if (split.val.length === 0 || count === 0) return undefined;
-    return async (): Promise<{ loss: number; dice: number[] }> => {
+    return async () => {
       let sum = new Float64Array(1 + 2 * classes);
       for (let k = 0; k < count; k++) {
         using metrics = await evaluate(await this.#batches.validation(source, split, k));

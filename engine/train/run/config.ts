@@ -48,6 +48,8 @@ type Widened<T> = T extends number ? number
 export type Config<D> = {
   -readonly [K in keyof D]: D[K] extends Entry<infer V> ? V : D[K] extends ConfigValue ? Widened<D[K]> : never;
 };
+/** The entries of options of type T, for entries that others extend: config gives them back as T. */
+export type Entries<T extends { readonly [K in keyof T]: ConfigValue }> = { readonly [K in keyof T]: Entry<T[K]> };
 export type ConfigDefaults = Readonly<Record<string, ConfigValue | Entry<ConfigValue>>>;
 
 /** An invalid command line; the message lists the valid keys. */

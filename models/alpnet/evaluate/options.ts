@@ -1,8 +1,33 @@
 /** The options of a one-shot evaluation. */
-import { choice, type Config, entry } from "../../../engine/train/mod.ts";
+import { choice, type Entries, entry } from "../../../engine/train/mod.ts";
 
-/** Entries of the config block. */
-export const oneShotEntries = {
+export interface OneShotEvaluationOptions {
+  readonly run: string;
+  readonly data: string;
+  readonly labels: string;
+  readonly output: string;
+  readonly overwrite: boolean;
+  readonly cases: string;
+  readonly classes: string;
+  readonly supports: number;
+  readonly seed: number;
+  readonly ranges: "known" | "unknown";
+  readonly prototypes: "run" | "alpnet" | "panet";
+  readonly window: number;
+  readonly chunks: number;
+  readonly within: boolean;
+  readonly slice: number;
+  readonly preparation: "plan" | "own";
+  readonly side: number;
+  readonly clip: readonly number[];
+  readonly batch: number;
+  readonly cache: string;
+  readonly memory: number;
+  readonly workers: number;
+}
+
+/** Their config entries. */
+export const oneShotEntries: Entries<OneShotEvaluationOptions> = {
   run: entry("", "run folder of train_alpnet (of a cross-validation RUN/fold_0 and so on), or its model.safetensors", {
     positional: true,
   }),
@@ -64,6 +89,4 @@ export const oneShotEntries = {
   cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
   memory: entry(2, "GB of prepared cases that are kept in memory", { min: 0 }),
   workers: entry(2, "threads that read scans", { integer: true, min: 0 }),
-} as const;
-
-export type OneShotEvaluationOptions = Config<typeof oneShotEntries>;
+};
