@@ -62,6 +62,7 @@ export { mountFiles } from "./platform/files/mounts.ts";
 export type { FolderFile, FolderSource } from "./platform/files/mounts.ts";
 export type { Progress } from "./platform/types.ts";
 export * as metrics from "./imaging/metrics/metrics.ts";
-export { readNifti, writeNifti } from "./imaging/nifti/nifti.ts";
+export { readNifti } from "./imaging/nifti/nifti.ts";
+export { writeNifti } from "./imaging/nifti/write.ts";
 export { slidingWindow } from "./imaging/prepare/sliding_window.ts";
 export { felzenszwalb } from "./imaging/superpixels/felzenszwalb.ts";

@@ -37,7 +37,9 @@ export type { SuperpixelOptions, Superpixels } from "./superpixels/superpixels.t
 export { checkMemory } from "./volume/memory.ts";
 export * as metrics from "./metrics/metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics/metrics.ts";
-export { NiftiError, readNifti, writeNifti } from "./nifti/nifti.ts";
+export { NiftiError } from "./nifti/nifti_error.ts";
+export { readNifti } from "./nifti/nifti.ts";
+export { writeNifti } from "./nifti/write.ts";
 export type { NiftiDtype } from "./nifti/write.ts";
 export { CONTEXT_PHANTOM_LABELS, contextPhantomCase, writeContextPhantomDataset } from "./phantoms/context_phantom.ts";
 export type { ContextPhantomCase } from "./phantoms/context_phantom.ts";

@@ -1,8 +1,6 @@
 /** ALPNet's feature extractor: a ResNet followed by a 1 x 1 convolution. */
 import { check, conv2d, loadParameters, random, show, type Tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
-import { ConfigError } from "../../engine/train/mod.ts";
-import { registerNetwork } from "../known_networks.ts";
 import {
   resNet,
   type ResNetConfig,
@@ -85,9 +83,3 @@ export function encoder(config: EncoderConfig): Encoder {
     },
   };
 }
-
-registerNetwork("alpnetEncoder", {
-  build(_, file) {
-    throw new ConfigError(`${file}: it holds an encoder, which needs labeled scans; use segment_one_shot`);
-  },
-});

@@ -19,8 +19,9 @@ import {
   RunFolder,
 } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
+import { ENCODER } from "./network_name.ts";
 import { largestSlices, oneShotSegmenter } from "./scans.ts";
-import type { OneShotSegmenter } from "./scans.ts";
+import type { OneShotOptions, OneShotSegmenter } from "./scans.ts";
 
 /** How an encoder compares slices: stored in its model file, as trained and evaluated. */
 export interface FewShotSettings {
@@ -88,14 +89,19 @@ async function settingsBeside({ file, folder }: LoadedModel): Promise<FewShotSet
 }
 
 /** The encoder's settings with user overrides, as options of oneShotSegmenter. */
-export function fewShotOptions(own: FewShotSettings, asked: OneShotSettings = {}) {
+export function fewShotOptions(
+  own: FewShotSettings,
+  asked: OneShotSettings = {},
+):
+  & Pick<OneShotOptions, "foreground" | "background">
+  & Required<Pick<OneShotOptions, "window" | "chunks" | "temperature" | "rule">> {
   const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
   return {
     window: asked.window || own.window,
     chunks: asked.chunks || own.chunks,
     temperature: own.temperature,
     rule: own.rule,
-    ...(prototypes === "panet" && { foreground: "mask" as const, background: "mask" as const }),
+    ...(prototypes === "panet" && { foreground: "mask", background: "mask" }),
   };
 }
 
@@ -104,9 +110,6 @@ export interface OneShot {
   readonly plan: Plan;
   readonly segment: OneShotSegmenter;
 }
-
-/** The name in model files of the encoder. */
-export const ENCODER = "alpnetEncoder";
 
 /**
  * The encoder of a model file, and how it compares slices.

@@ -8,8 +8,8 @@ import {
   type Postprocessing,
   RunFolder,
 } from "../../engine/train/mod.ts";
-import { ENCODER } from "../alpnet/support.ts";
-import { oneShotModel, type OneShotModelOptions } from "./one_shot_model.ts";
+import { ENCODER } from "../alpnet/network_name.ts";
+import type { OneShotModelOptions } from "./one_shot_model.ts";
 import type { SegmentationModel } from "./segmentation_model.ts";
 import { windowModel, type WindowOptions } from "./window_model.ts";
 
@@ -90,6 +90,7 @@ export async function openModel(
       "the command segment_one_shot)";
     check(odd === undefined, "openModel", () => `${what} and takes no ${odd}`);
     check(loaded.length === 1, "openModel", () => `${what} and is used alone; the list holds other models`);
+    const { oneShotModel } = await import("./one_shot_model.ts");
     return oneShotModel(encoder, options);
   }
   check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);

@@ -1,6 +1,6 @@
 /** Gzip by the host's streams, which leave the thread to others meanwhile. */
-import { contentSink, gunzip, gzip } from "./gzip.ts";
-import type { GunzipOptions } from "./gzip.ts";
+import { contentSink, gunzip } from "./gunzip.ts";
+import type { GunzipOptions } from "./gunzip.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -51,7 +51,7 @@ export async function gunzipStreamed(bytes: Bytes, options?: GunzipOptions): Pro
 
 /** Compresses; the same content gives the same bytes on the same host. */
 export async function gzipStreamed(bytes: Bytes): Promise<Bytes> {
-  if (typeof CompressionStream === "undefined") return gzip(bytes);
+  if (typeof CompressionStream === "undefined") return (await import("./gzip.ts")).gzip(bytes);
   const reader = inPieces(bytes).pipeThrough(new CompressionStream("gzip")).getReader();
   const parts: Uint8Array[] = [];
   const turn = turns();

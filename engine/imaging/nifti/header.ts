@@ -1,25 +1,9 @@
 /** Headers of NIfTI-1 and NIfTI-2: parsed by nifti-reader-js, checked and converted to shape, affine and source. */
 import { isNIFTI1, isNIFTI2, NIFTI1, NIFTI2 } from "nifti-reader-js";
-import { VoxgradError } from "../../core/errors.ts";
 import { affineFromQuaternion } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
+import { NiftiError } from "./nifti_error.ts";
 import type { NiftiExtension, NiftiSource, SpatialUnit } from "../volume/volume.ts";
-
-/** A NIfTI file that cannot be read or written; the message names the file, what it contains and what was expected. */
-export class NiftiError extends VoxgradError {
-  override name = "NiftiError";
-  readonly file: string;
-  readonly got: string;
-  readonly wanted: string;
-
-  constructor(file: string, got: string, wanted: string, cause?: unknown) {
-    super(`${file}: got ${got}; wanted ${wanted}`);
-    this.file = file;
-    this.got = got;
-    this.wanted = wanted;
-    if (cause !== undefined) this.cause = cause;
-  }
-}
 
 /** Datatype codes of NIfTI with one real number per voxel. */
 export const DATATYPES: ReadonlyMap<number, { name: string; bytes: number }> = new Map([

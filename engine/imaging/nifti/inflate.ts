@@ -27,8 +27,8 @@ const bases = (extra: readonly number[], first: number): Uint16Array => {
   for (let k = 0, base = first; k < extra.length; base += 1 << extra[k++]) out[k] = base;
   return out;
 };
-const LENGTH_BASE = bases(LENGTH_EXTRA, 3);
-LENGTH_BASE[28] = 258;
+// The longest match has a code of its own.
+const LENGTH_BASE = Uint16Array.of(...bases(LENGTH_EXTRA.slice(0, -1), 3), 258);
 const DISTANCE_BASE = bases(DISTANCE_EXTRA, 1);
 // The order in which lengths of the code length code are stored.
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];

@@ -1,16 +1,14 @@
 /** Reading NIfTI-1 and NIfTI-2, one file or a .hdr/.img pair, plain or gzipped, in either byte order. */
 import { columnNorms } from "../volume/affine.ts";
-import { gunzip, isGzip, LARGEST_RATIO } from "./gzip.ts";
-import type { GunzipOptions } from "./gzip.ts";
+import { gunzip, isGzip, LARGEST_RATIO } from "./gunzip.ts";
+import type { GunzipOptions } from "./gunzip.ts";
 import { gunzipStreamed } from "./gzip_stream.ts";
-import { DATATYPES, HEADER_BYTES, MILLIMETERS, NiftiError, readExtensions, readHeader } from "./header.ts";
+import { DATATYPES, HEADER_BYTES, MILLIMETERS, readExtensions, readHeader } from "./header.ts";
 import type { NiftiHeader } from "./header.ts";
+import { NiftiError } from "./nifti_error.ts";
 import { gib, LARGEST_ARRAY, memoryProblem } from "../volume/memory.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
-
-export { NiftiError } from "./header.ts";
-export { writeNifti } from "./write.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

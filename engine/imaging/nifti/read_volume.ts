@@ -2,9 +2,7 @@
 import { platform } from "#platform";
 import { isPath, readSource } from "../../platform/sources.ts";
 import type { FileSource } from "../../platform/sources.ts";
-import { gzipStreamed } from "./gzip_stream.ts";
-import { NiftiError, readNiftiStreamed } from "./nifti.ts";
-import { writeNifti } from "./write.ts";
+import { NiftiError } from "./nifti_error.ts";
 import type { NiftiDtype } from "./write.ts";
 import type { Volume } from "../volume/volume.ts";
 
@@ -59,6 +57,8 @@ const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
  */
 export async function readVolume(source: FileSource, options: { data?: FileSource } = {}): Promise<Volume> {
   const { bytes, name } = await readSource(source);
+  // What knows the format is a chunk of its own in bundles, for pages whose scans come otherwise.
+  const { readNiftiStreamed } = await import("./nifti.ts");
   if (options.data !== undefined) {
     return readNiftiStreamed(bytes, name, { data: (await readSource(options.data)).bytes });
   }
@@ -85,6 +85,8 @@ export async function readVolume(source: FileSource, options: { data?: FileSourc
  * ```
  */
 export async function writeVolume(path: string, volume: Volume, options: { dtype?: NiftiDtype } = {}): Promise<void> {
+  const { writeNifti } = await import("./write.ts");
   const bytes = writeNifti(volume, options);
+  const { gzipStreamed } = await import("./gzip_stream.ts");
   await platform.writeFile(path, /\.gz$/i.test(path) ? await gzipStreamed(bytes) : bytes);
 }

@@ -2,7 +2,8 @@
 import { applyAffine, quaternionFromAffine } from "../volume/affine.ts";
 import type { Affine } from "../volume/affine.ts";
 import { gzip } from "./gzip.ts";
-import { MILLIMETERS, NiftiError } from "./header.ts";
+import { MILLIMETERS } from "./header.ts";
+import { NiftiError } from "./nifti_error.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { NiftiExtension, NiftiSource, Volume, VoxelData } from "../volume/volume.ts";
 

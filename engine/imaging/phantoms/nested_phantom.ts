@@ -7,7 +7,7 @@
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
-import { writeNifti } from "../nifti/nifti.ts";
+import { writeNifti } from "../nifti/write.ts";
 import type { PhantomOptions } from "./phantom.ts";
 import { smoothField } from "./field.ts";
 import { placeGrid, writeDescription } from "./shapes.ts";

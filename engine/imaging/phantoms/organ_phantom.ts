@@ -6,7 +6,7 @@
  */
 import { platform } from "#platform";
 import { check, VoxgradError } from "../../core/errors.ts";
-import { writeNifti } from "../nifti/nifti.ts";
+import { writeNifti } from "../nifti/write.ts";
 import type { PhantomOptions } from "./phantom.ts";
 import { smoothField } from "./field.ts";
 import { depth, placeGrid, writeDescription } from "./shapes.ts";

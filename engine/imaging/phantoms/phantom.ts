@@ -6,7 +6,7 @@
  */
 import { VoxgradError } from "../../core/errors.ts";
 import { platform } from "#platform";
-import { writeNifti } from "../nifti/nifti.ts";
+import { writeNifti } from "../nifti/write.ts";
 import { smoothField, smoothstep } from "./field.ts";
 import { depth, placeGrid, unit, writeDescription } from "./shapes.ts";
 import type { Ellipsoid, Point } from "./shapes.ts";

@@ -5,7 +5,7 @@ import { PlatformError } from "../../platform/types.ts";
 import { caseJobsUrl, run } from "./case_jobs.ts";
 import type { CaseJob, CaseResult } from "./case_jobs.ts";
 import { DatasetError } from "../dataset/dataset_json.ts";
-import { NiftiError } from "../nifti/nifti.ts";
+import { NiftiError } from "../nifti/nifti_error.ts";
 
 export interface CasePool {
   /**

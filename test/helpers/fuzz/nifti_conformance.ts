@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { axisCodes } from "../../../engine/imaging/volume/affine.ts";
-import { NiftiError, readNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { NiftiError, readNifti } from "../../../engine/imaging/mod.ts";
 import type { Volume } from "../../../engine/imaging/volume/volume.ts";
 
 interface Expected {

@@ -58,7 +58,7 @@ for (
     },
   });
 }
-const { NiftiError, readNifti, writeNifti } = await import("../../../engine/imaging/nifti/nifti.ts");
+const { NiftiError, readNifti, writeNifti } = await import("../../../engine/imaging/mod.ts");
 const { makeVolume } = await import("../../../engine/imaging/volume/volume.ts");
 const { Prng } = await import("../../../engine/core/prng.ts");
 type Random = InstanceType<typeof Prng>;

@@ -11,7 +11,7 @@ import { checkDataset } from "../../../engine/imaging/dataset/check_dataset.ts";
 import type { Finding } from "../../../engine/imaging/dataset/finding.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
-import { readNifti, writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { readNifti, writeNifti } from "../../../engine/imaging/mod.ts";
 import { writePhantomDataset } from "../../../engine/imaging/phantoms/phantom.ts";
 import type { Volume } from "../../../engine/imaging/volume/volume.ts";
 

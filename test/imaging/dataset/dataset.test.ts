@@ -7,7 +7,7 @@ import { platform } from "#platform";
 import { DatasetError } from "../../../engine/imaging/dataset/dataset_json.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
-import { writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { writeNifti } from "../../../engine/imaging/mod.ts";
 import { makeVolume } from "../../../engine/imaging/volume/volume.ts";
 import type { VoxelData } from "../../../engine/imaging/volume/volume.ts";
 import { failure } from "../../helpers/refuse.ts";

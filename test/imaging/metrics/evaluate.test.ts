@@ -11,7 +11,7 @@ import { scaling } from "../../../engine/imaging/volume/affine.ts";
 import { compareLabels } from "../../../engine/imaging/metrics/compare.ts";
 import { pairFiles } from "../../../engine/imaging/metrics/evaluate.ts";
 import * as metrics from "../../../engine/imaging/metrics/metrics.ts";
-import { writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { writeNifti } from "../../../engine/imaging/mod.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 import { makeVolume } from "../../../engine/imaging/volume/volume.ts";
 import type { Triple } from "../../../engine/imaging/volume/volume.ts";

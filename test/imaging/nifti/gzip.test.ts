@@ -1,8 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { gunzip } from "../../../engine/imaging/nifti/gzip.ts";
-import { NiftiError, readNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { gunzip } from "../../../engine/imaging/nifti/gunzip.ts";
+import { NiftiError, readNifti } from "../../../engine/imaging/mod.ts";
 import { Bits, costlyBlock, fuzz, read, STEPS } from "../../helpers/fuzz/gzip_fuzz.ts";
 
 test("inflate() reads and refuses what zlib does, with bounded work a byte", () => {

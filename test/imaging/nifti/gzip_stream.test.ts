@@ -15,7 +15,8 @@ import {
   writeNifti,
   writeVolume,
 } from "../../../engine/imaging/mod.ts";
-import { gunzip, gzip } from "../../../engine/imaging/nifti/gzip.ts";
+import { gunzip } from "../../../engine/imaging/nifti/gunzip.ts";
+import { gzip } from "../../../engine/imaging/nifti/gzip.ts";
 import { gunzipStreamed, gzipStreamed } from "../../../engine/imaging/nifti/gzip_stream.ts";
 import { noise } from "../../helpers/noise.ts";
 

@@ -12,8 +12,8 @@ import {
   quaternionFromAffine,
   scaling,
 } from "../../../engine/imaging/volume/affine.ts";
-import { crc32, gunzip } from "../../../engine/imaging/nifti/gzip.ts";
-import { NiftiError, readNifti, writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { crc32, gunzip } from "../../../engine/imaging/nifti/gunzip.ts";
+import { NiftiError, readNifti, writeNifti } from "../../../engine/imaging/mod.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 import { imageStem, readVolume } from "../../../engine/imaging/nifti/read_volume.ts";
 import { makeVolume, tensorShape, volumeLike } from "../../../engine/imaging/volume/volume.ts";

@@ -1,7 +1,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { applyAffine, axisCodes } from "../../../engine/imaging/volume/affine.ts";
-import { readNifti, writeNifti } from "../../../engine/imaging/nifti/nifti.ts";
+import { readNifti, writeNifti } from "../../../engine/imaging/mod.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 import { reorient } from "../../../engine/imaging/volume/reorient.ts";
 import { makeVolume } from "../../../engine/imaging/volume/volume.ts";
