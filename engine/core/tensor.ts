@@ -69,6 +69,9 @@ export function withRuleOf<T>(t: Tensor, rule: () => T): T {
   }
 }
 
+// JSR leaves members with computed names out of the types of a class; `using` needs this one.
+export interface Tensor extends Disposable {}
+
 /**
  * An n-dimensional array. Operators on it build a graph; `data()`, `item()`, `array()` and `evaluate` compute.
  *

@@ -8,7 +8,7 @@ import type { Plan } from "../../imaging/plan/plan.ts";
 import { planText } from "../../imaging/plan/plan_file.ts";
 import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
 import { makePlan, type PlanOptions } from "../../imaging/planner/plan_rules.ts";
-import { entry } from "../run/config.ts";
+import { type Entries, entry } from "../run/config.ts";
 import { duration, print } from "../run/logging.ts";
 import { RunFolder } from "../run/run_folder.ts";
 import { readFigures } from "../plot/figures.ts";
@@ -56,8 +56,16 @@ export interface TrialRun<T extends Arm, S> {
   readonly note: (values: Readonly<Record<string, number | string>>) => void;
 }
 
-/** Entries of an experiment's command line. */
-export const experimentEntries = {
+/** Options of an experiment's command line. */
+export interface ExperimentCommand {
+  readonly seeds: number;
+  readonly firstSeed: number;
+  readonly tune: readonly number[];
+  readonly reference: string;
+}
+
+/** Their config entries. */
+export const experimentEntries: Entries<ExperimentCommand> = {
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   firstSeed: entry(1, "seed of the first repetition; the others follow", { integer: true, min: 1 }),
   tune: entry(
@@ -66,7 +74,7 @@ export const experimentEntries = {
     { min: 0 },
   ),
   reference: entry("", "arm that the others are compared with; a finished experiment, run again, is compared anew"),
-} as const;
+};
 
 /** No repetition has this one: they begin at 1. */
 const TUNING_SEED = 0;
