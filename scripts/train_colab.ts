@@ -2,13 +2,12 @@
 // --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
 // classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another
 // network; colab learns them. --help lists what can be set.
-import { compile, concat, crossEntropy, grad, type Params, random, saveSealed, type Tensor } from "../engine/mod.ts";
-import { softmax, tree, valueAndGrad } from "../engine/mod.ts";
+import { compile, concat, type Params, random, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
 import { type Comparison, writeContextPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { checkColabData, checkColabOptions, colab, colabFigures, colabNetworks } from "../models/mod.ts";
-import { colabLosses, collapseWarning, generatorCurves, generatorEntries, generatorMetrics } from "../models/mod.ts";
+import { checkColabData, checkColabOptions, colab, colabFigures, colabLosses, colabNetworks } from "../models/mod.ts";
+import { collapseWarning, generatorCurves, generatorEntries, generatorGradients } from "../models/mod.ts";
 import { contextEntries, contextSource, contextSourceOptions, figureCases, roiChannels } from "../models/mod.ts";
 import { segmentationEntries } from "../models/mod.ts";
 
@@ -48,8 +47,9 @@ type LossAndLogits = [loss: Tensor, logits: Tensor];
 /** The networks and the compiled steps of a training; nothing runs yet. */
 export function colabMethod(options: ColabOptions, training: train.TrainingRun) {
   const networks = colabNetworks(training.plan, options);
+  const losses = colabLosses(training.plan, options, networks);
+  const gradients = generatorGradients(options, networks, losses);
   const { context, rois, contexts, model, generator, contextsOf } = networks;
-  const { weights, segmentation, plain, withContexts } = colabLosses(training.plan, options, networks);
   const { optimizer, rate } = train.openOptimizer(options);
   const generatorOptimizer = nn.adam();
   const outputsOf = (params: Params, image: Tensor) => model.apply(params, image, { train: true });
@@ -57,15 +57,9 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
   /** Loss and logits of the segmenter. Without contexts it is that of train_unet, operator for operator. */
   const lossOf = (params: Params, { image, label, extra }: train.Patches, omega: Params): LossAndLogits => {
     const outputs = outputsOf(params, image);
-    if (context === "none") return [plain(outputs, label), outputs[0]];
+    if (context === "none") return [losses.plain(outputs, label), outputs[0]];
     const labels = colab.pyramidLabels(outputs, { roi: roiChannels(label, rois), ...contextsOf(omega, image, extra!) });
-    return [withContexts(outputs, labels), colab.withoutContexts(outputs[0], rois)];
-  };
-
-  /** The same where the contexts are still one background. */
-  const warmLossOf = (params: Params, { image, label }: train.Patches): LossAndLogits => {
-    const outputs = outputsOf(params, image).map((logits) => colab.mergedContexts(logits, rois));
-    return [plain(outputs, label), outputs[0]];
+    return [losses.withContexts(outputs, labels), colab.withoutContexts(outputs[0], rois)];
   };
 
   /** A step of the segmenter. */
@@ -81,47 +75,10 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
     return [{ params, optimizer: next }, train.stepMetrics(value, logits, label)] as const;
   };
 
-  /**
-   * A step of the generator, down the meta-gradient: how the ROI loss after one step of the segmenter, at the rate
-   * alpha, depends on the context labels that the generator gave for it. Also what the log tells of it.
-   */
-  const generatorStep = (state: State, { image, label, extra }: train.Patches, alpha: Tensor, rate: Tensor) => {
-    const { params: theta, omega } = state;
-    const imageOf = (n?: number) => n === undefined ? image : image.slice({ start: [n], end: [n + 1] });
-    const roi = roiChannels(label, rois);
-    const { mask } = contextsOf(omega, image, extra!);
-    const [roiLoss, gradient] = colab.valueAndMetaGradient<Params, Params>({
-      segment: (p, n) => options.innerOutputs === "all" ? outputsOf(p, imageOf(n)) : outputsOf(p, imageOf(n))[0],
-      weights,
-      generate: (o, n) => generator.apply(o, imageOf(n)),
-      theta,
-      omega,
-      roi,
-      mask,
-      alpha,
-      ...(options.innerStep === "adam" && { precondition: (g) => colab.adamScales(state.optimizer, g) }),
-      method: options.meta,
-      per: options.metaPer,
-      recompute: options.recompute,
-      segmentation,
-      roiOptions: { loss: options.roiLoss, ...(options.roiClass >= 0 && { only: options.roiClass }) },
-    });
-    // Where contexts are taught: near the ROI, and not in it.
-    const near = mask.mul(roi.max({ axes: [1] }).mul(-1).add(1));
-    const spread = (o: Params) => colab.contextUse(softmax(generator.apply(o, image), { axis: 1 }), near).entropy;
-    const push = options.entropy === 0 ? undefined : tree.flatten(grad((o: Params) => spread(o).mul(-1))(omega));
-    const down = tree.map(gradient, (g: Tensor, path) => push ? g.add(push.get(path)!.mul(options.entropy)) : g);
-    const [next, generatorState] = generatorOptimizer.update(down, state.generator, omega, rate);
-    const told = generatorMetrics({ roiLoss, gradient, logits: generator.apply(omega, image), weights: near });
-    return [{ ...state, omega: next, generator: generatorState }, told] as const;
-  };
-
-  /** A step of the generator toward contexts by k-means. */
-  const clusterStep = (state: State, { image, extra }: train.Patches, rate: Tensor): State => {
-    const clusters = extra!.slice({ start: [0, 1] }).squeeze({ axes: [1] }).cast("i32");
-    const loss = (omega: Params) => crossEntropy(generator.apply(omega, image), clusters, { axis: 1 });
-    const [omega, next] = generatorOptimizer.update(grad(loss)(state.omega), state.generator, state.omega, rate);
-    return { ...state, omega, generator: next };
+  /** A step of the generator. */
+  const generatorStep = (state: State, gradient: Params, rate: Tensor): State => {
+    const [omega, generator] = generatorOptimizer.update(gradient, state.generator, state.omega, rate);
+    return { ...state, omega, generator };
   };
 
   return {
@@ -144,18 +101,22 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
       },
       { donate: [0] },
     ),
-    /** A step of the generator, then one of the segmenter on the same batch; they share the forward pass. */
+    /** A step of the generator down the meta-gradient, then one of the segmenter; they share the forward pass. */
     metaStep: compile((state: State, sampled: train.Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
       const patches = training.augmented(key, sampled);
-      const [{ omega, generator }, told] = generatorStep(state, patches, rate, generatorRate);
-      const [next, metrics] = segmenterStep(state, patches, rate, (params) => lossOf(params, patches, omega));
-      return [{ ...next, omega, generator }, concat([metrics, told])] as const;
+      const { gradient, told } = gradients.meta(state, patches, rate);
+      const taught = generatorStep(state, gradient, generatorRate);
+      const [next, metrics] = segmenterStep(state, patches, rate, (params) => lossOf(params, patches, taught.omega));
+      return [{ ...taught, ...next }, concat([metrics, told])] as const;
     }, { donate: [0] }),
     /** A step of the start, in which the contexts are one background. */
     warmStep: compile((state: State, sampled: train.Patches, key: Tensor, rate: Tensor, generatorRate: Tensor) => {
       const patches = training.augmented(key, sampled);
-      const taught = options.generatorStart === "kmeans" ? clusterStep(state, patches, generatorRate) : state;
-      const [next, metrics] = segmenterStep(state, patches, rate, (params) => warmLossOf(params, patches));
+      const taught = options.generatorStart === "kmeans"
+        ? generatorStep(state, gradients.clusters(state.omega, patches), generatorRate)
+        : state;
+      const start = (params: Params) => losses.start(outputsOf(params, patches.image), patches.label);
+      const [next, metrics] = segmenterStep(state, patches, rate, start);
       return [{ ...taught, ...next }, metrics] as const;
     }, { donate: [0] }),
     evalStep: compile(({ params, omega }: Pick<State, "params" | "omega">, patches: train.Patches) => {

@@ -1,11 +1,11 @@
-/** The segmenter's losses of a training with context labels, and what is told of its generator. */
-import { concat, exp, logSoftmax, type Params, sum, type Tensor, tree } from "../../engine/mod.ts";
+/** The segmenter's losses of a training with context labels. */
+import type { Tensor } from "../../engine/mod.ts";
 import { deepSupervision, deepSupervisionWeights, diceCrossEntropy } from "../../engine/nn/mod.ts";
 import type { Plan } from "../../engine/imaging/mod.ts";
-import { print, type StepRecord } from "../../engine/train/mod.ts";
-import { contextUse, segmentationLoss, type SegmentationLossOptions } from "./losses.ts";
+import { segmentationLoss, type SegmentationLossOptions } from "./losses.ts";
 import type { ColabNetworks } from "./networks.ts";
 import type { ContextOptions } from "./options.ts";
+import { mergedContexts } from "./start.ts";
 
 /** Losses of a training, over the outputs of all scales. */
 export interface ColabLosses {
@@ -15,6 +15,8 @@ export interface ColabLosses {
   readonly segmentation: SegmentationLossOptions;
   /** Of background and ROI classes, against labels i32 [N, d, h, w]; that of train_unet unless options say otherwise. */
   readonly plain: (outputs: readonly Tensor[], label: Tensor) => Tensor;
+  /** The same of outputs whose contexts are still one background, and the logits of that background and the ROI. */
+  readonly start: (outputs: readonly Tensor[], label: Tensor) => [loss: Tensor, logits: Tensor];
   /** Of ROI classes and contexts, against the soft labels of each output. */
   readonly withContexts: (outputs: readonly Tensor[], labels: readonly Tensor[]) => Tensor;
 }
@@ -30,59 +32,17 @@ export function colabLosses(
   const dice = { batch: options.dice === "batch", squared: options.diceSquared, reduction: options.diceReduction };
   const counted = { near: 1, all: 0, none: contexts }[options.diceContexts];
   const segmentation = { ...dice, without: Array.from({ length: counted }, (_, k) => rois + k) };
+  const plain = (outputs: readonly Tensor[], label: Tensor): Tensor =>
+    deepSupervision((output, target) => diceCrossEntropy(output, target, dice), outputs, label, { weights });
   return {
     weights,
     segmentation,
-    plain: (outputs, label) =>
-      deepSupervision((output, target) => diceCrossEntropy(output, target, dice), outputs, label, { weights }),
+    plain,
+    start: (outputs, label) => {
+      const merged = outputs.map((logits) => mergedContexts(logits, rois));
+      return [plain(merged, label), merged[0]];
+    },
     withContexts: (outputs, labels) =>
       deepSupervision((output, target) => segmentationLoss(output, target, segmentation), outputs, labels, { weights }),
-  };
-}
-
-/** Curves of the generator, by title; `generatorMetrics` gives their values in this order. */
-export const generatorCurves = (contexts: number): Readonly<Record<string, readonly string[]>> => ({
-  "ROI loss after the inner step": ["ROI loss"],
-  "Gradient of the generator": ["norm"],
-  "Entropy of contexts (nats)": ["of the mean", "mean of voxels"],
-  "Shares of contexts": Array.from({ length: contexts }, (_, k) => `context ${k + 1}`),
-});
-
-/**
- * What the log tells of an update of the generator.
- *
- * @param given roiLoss after the inner step; gradient of the generator; its logits [N, t, ...space]; weights: how much
- *   each voxel counts as context, [N, ...space]
- * @returns f32 [4 + t], in the order of generatorCurves
- */
-export function generatorMetrics(
-  given: { readonly roiLoss: Tensor; readonly gradient: Params; readonly logits: Tensor; readonly weights: Tensor },
-): Tensor {
-  const { roiLoss, gradient, logits, weights } = given;
-  const squares = (tree.leaves(gradient) as Tensor[]).map((g) => sum(g.square())).reduce((a, b) => a.add(b));
-  const logQ = logSoftmax(logits.cast("f32"), { axis: 1 });
-  const q = exp(logQ);
-  const { entropy, shares } = contextUse(q, weights);
-  const near = weights.expandDims({ axis: 1 });
-  const ofVoxels = sum(q.mul(logQ).mul(near)).div(sum(near).add(1e-12)).mul(-1);
-  const numbers = [roiLoss, squares.sqrt(), entropy, ofVoxels].map((each) => each.reshape({ shape: [1] }));
-  return concat([...numbers, shares]);
-}
-
-/** From this share of one context on, the labels hold nearly nothing. */
-const COLLAPSED = 0.97;
-
-/** A function that warns once when nearly all of the background has fallen into one context. */
-export function collapseWarning(): (record: StepRecord) => void {
-  let told = false;
-  return ({ step, extra }) => {
-    const shares = Object.entries(extra?.["Shares of contexts"] ?? {});
-    const most = shares.find(([, share]) => share > COLLAPSED);
-    if (!most || told) return;
-    told = true;
-    print(
-      `step ${step}: ${(100 * most[1]).toFixed(0)} % of the background is ${most[0]}, so context labels say little; ` +
-        "--entropy, --generatorStart kmeans, a larger --period or a smaller --generatorRate keep others in use",
-    );
   };
 }
