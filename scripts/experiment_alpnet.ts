@@ -90,7 +90,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     trials,
     seeds: options.seeds,
     firstSeed: options.firstSeed,
-    tune: options.tune,
+    rates: options.rates,
     title: "Few-shot segmentation: superpixels and local prototypes, and what they are compared with",
     about: `Organs that training does not see, ${groups}, are segmented in ` +
       `${heldOut} patients from one labeled patient, in the slices that show them.`,

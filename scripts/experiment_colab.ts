@@ -148,7 +148,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
   refuseUnused(options, {
     period: generated,
     generatorRate: generated,
-    rate: options.tune.length > 0 && "--tune chooses it for each arm",
+    rate: options.rates.length > 0 && "--rates chooses it for each arm",
   });
   const size = await deviceSize(options.size);
   const { side, features, convs, margin, tau } = SIZES[size];
@@ -201,7 +201,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     trials,
     seeds: options.seeds,
     firstSeed: options.firstSeed,
-    tune: options.tune,
+    rates: options.rates,
     title: "Context labels: CoLab and what it is compared with",
     about:
       "Lesions lie in one organ; a second organ and nodes hold blobs of the same sizes and intensities, in tissue " +

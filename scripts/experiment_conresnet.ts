@@ -141,7 +141,7 @@ const SIZES = {
 const RESIDUAL_AREA = { name: "residual_area", heading: "Residual AUC", better: "higher", digits: 4 } as const;
 
 await runScript(import.meta.url, () => config(entries), async (options) => {
-  refuseUnused(options, { rate: options.tune.length > 0 && "--tune chooses it for each arm" });
+  refuseUnused(options, { rate: options.rates.length > 0 && "--rates chooses it for each arm" });
   const trials = chooseArms(options.arms, main, more);
   const names = trials.map(({ name }) => name);
   for (const { name, of } of trials) {
@@ -160,7 +160,7 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
     trials,
     seeds: options.seeds,
     firstSeed: options.firstSeed,
-    tune: options.tune,
+    rates: options.rates,
     title: "Inter-slice context residuals: ConResNet and what it is compared with",
     about:
       "The enhancing tumor (ET) lies in the tumor core (TC), which lies in the whole tumor (WT); in slices of 3 mm, " +

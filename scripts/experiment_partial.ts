@@ -74,7 +74,7 @@ await runScript(import.meta.url, () => config(entries), experimentPartial);
 async function experimentPartial(options: Config<typeof entries>): Promise<void> {
   refuseUnused(options, {
     shapeValues: options.shapes === "" && "it tells the values of --shapes",
-    rate: options.tune.length > 0 && "--tune chooses it for each arm",
+    rate: options.rates.length > 0 && "--rates chooses it for each arm",
   });
   const study = partialStudies[options.study];
   const { sets, labels, tumors } = study;
@@ -158,7 +158,7 @@ async function experimentPartial(options: Config<typeof entries>): Promise<void>
     trials,
     seeds: options.seeds,
     firstSeed: options.firstSeed,
-    tune: options.tune,
+    rates: options.rates,
     title: study.title,
     about:
       `${consists.join("; ")}. Measured on ${heldOut} other patients of each scanner, with all labels. Every arm ` +

@@ -50,7 +50,7 @@ export interface TrialRun<T extends Arm, S> {
   readonly seed: number;
   /** The folder of the seed; a training of the arm goes into a folder named after it. */
   readonly folder: string;
-  /** What `prepare` returned for the seed; with `tune` its `rate` is that of the arm. */
+  /** What `prepare` returned for the seed; with `rates` its `rate` is that of the arm. */
   readonly shared: S;
   /** Adds values to the report beside the measures, such as the size of a network. */
   readonly note: (values: Readonly<Record<string, number | string>>) => void;
@@ -68,7 +68,7 @@ export interface ExperimentCommand {
 export const experimentEntries: Entries<ExperimentCommand> = {
   seeds: entry(3, "repetitions, each with patients and weights of its own", { integer: true, min: 1 }),
   firstSeed: entry(1, "seed of the first repetition; the others follow", { integer: true, min: 1 }),
-  tune: entry(
+  rates: entry(
     [],
     "learning rates to try for each arm, on patients of a seed apart; the best by mean Dice is used; none: --rate",
     { min: 0 },
@@ -93,7 +93,7 @@ export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions,
    * 0, in the folder "tuning", and its measured runs have the one with the best mean Dice. Default: none, and all have
    * that of `shared`.
    */
-  readonly tune?: readonly number[];
+  readonly rates?: readonly number[];
   /** Writes what all arms of a seed share, such as patients with plan and split, if missing. */
   readonly prepare: (folder: string, seed: number) => Promise<S>;
   /** Trains an arm, or continues, and evaluates its held-out cases, by variant if there are several. */
@@ -136,13 +136,13 @@ export interface ExperimentRun<T extends Arm, S> extends Omit<ExperimentOptions,
  * ```
  */
 export async function runExperiment<T extends Arm, S extends object>(options: ExperimentRun<T, S>): Promise<void> {
-  const { run: path, trials, prepare, measure, figures, firstSeed = 1, tune = [], ...about } = options;
+  const { run: path, trials, prepare, measure, figures, firstSeed = 1, rates: tried = [], ...about } = options;
   const run = new RunFolder(trimSlashes(path));
   const seeds = Array.from({ length: options.seeds }, (_, k) => firstSeed + k);
   const arms = trials.map(({ name, title, about }): Arm => ({ name, title, ...(about !== undefined && { about }) }));
-  const settings = { ...about.settings, ...(tune.length > 0 && { rate: `best of ${tune.join(", ")}` }) };
+  const settings = { ...about.settings, ...(tried.length > 0 && { rate: `best of ${tried.join(", ")}` }) };
   const experiment = await openExperiment(run, { ...about, arms, seeds, settings });
-  const rates = tune.length > 0 ? await tunedRates(options, tune) : new Map<string, number>();
+  const rates = tried.length > 0 ? await tunedRates(options, tried) : new Map<string, number>();
   const started = performance.now();
   for (const seed of seeds) {
     const left = trials.filter(({ name }) => !experiment.done(name, seed));
@@ -177,14 +177,14 @@ export async function runExperiment<T extends Arm, S extends object>(options: Ex
  */
 async function tunedRates<T extends Arm, S extends object>(
   { run, trials, prepare, measure, title, settings, measures }: ExperimentRun<T, S>,
-  tune: readonly number[],
+  rates: readonly number[],
 ): Promise<Map<string, number>> {
   const folder = `${trimSlashes(run)}/tuning`;
   // Without options nothing is trained.
   const trained = trials.filter((trial) => "options" in trial);
   const nameOf = (trial: T, rate: number): string => `${trial.name}_${rate}`;
   const arms = trained.flatMap((trial) =>
-    tune.map((rate): Arm => ({ name: nameOf(trial, rate), title: `${trial.title}, rate ${rate}` }))
+    rates.map((rate): Arm => ({ name: nameOf(trial, rate), title: `${trial.title}, rate ${rate}` }))
   );
   const tuning = await openExperiment(new RunFolder(folder), {
     title: `${title}: learning rates`,
@@ -193,7 +193,7 @@ async function tunedRates<T extends Arm, S extends object>(
     measures,
     settings: { ...settings, rate: "tuned" },
   });
-  for (const rate of tune) {
+  for (const rate of rates) {
     const left = trained.filter((trial) => !tuning.done(nameOf(trial, rate), TUNING_SEED));
     if (left.length === 0) continue;
     const own = `${folder}/rate_${rate}`;
@@ -209,8 +209,8 @@ async function tunedRates<T extends Arm, S extends object>(
   return new Map(trained.map((trial) => {
     // An arm that finds nothing has no Dice to choose by, and the first rate is as good as the others.
     const score = (rate: number): number => dice.get(nameOf(trial, rate)) || 0;
-    const best = tune.reduce((a, b) => (score(b) > score(a) ? b : a));
-    print(`Learning rate of ${trial.title}: ${tune.map((rate) => `${rate} ${score(rate).toFixed(4)}`).join(", ")}`);
+    const best = rates.reduce((a, b) => (score(b) > score(a) ? b : a));
+    print(`Learning rate of ${trial.title}: ${rates.map((rate) => `${rate} ${score(rate).toFixed(4)}`).join(", ")}`);
     return [trial.name, best];
   }));
 }

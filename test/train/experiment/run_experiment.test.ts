@@ -21,7 +21,7 @@ const trials: readonly Trial<Options>[] = [
 const best: Record<string, number> = { plain: 0.1, new: 0.2, mean: 0 };
 
 /** Runs it and gives what was called, in order. */
-async function calls(name: string, more: { seeds: number; firstSeed?: number; tune?: readonly number[] }) {
+async function calls(name: string, more: { seeds: number; firstSeed?: number; rates?: readonly number[] }) {
   const called: string[] = [];
   const run = join(folder, name);
   await runExperiment<Trial<Options>, { rate: number }>({
@@ -71,9 +71,9 @@ test("runExperiment() counts seeds from firstSeed, stores what is noted, and rep
 });
 
 test("runExperiment() tunes the rate of each arm that trains, on patients apart, once", async () => {
-  const tune = [0.05, 0.1, 0.2];
-  const { called, json } = await calls("tuned", { seeds: 1, firstSeed: 3, tune });
-  const tried = tune.flatMap((rate) => [
+  const rates = [0.05, 0.1, 0.2];
+  const { called, json } = await calls("tuned", { seeds: 1, firstSeed: 3, rates });
+  const tried = rates.flatMap((rate) => [
     `prepare tuning/rate_${rate} 0`,
     `plain tuning/rate_${rate} 0 ${rate}`,
     `new tuning/rate_${rate} 0 ${rate}`,
@@ -84,7 +84,7 @@ test("runExperiment() tunes the rate of each arm that trains, on patients apart,
   assert.equal(json.runs.map(({ rate }: { rate?: number }) => rate), [0.1, 0.2, undefined]);
   const tuning = JSON.parse(readFileSync(join(folder, "tuned/tuning/experiment.json"), "utf8"));
   assert.equal(tuning.seeds, [0]);
-  assert.equal((await calls("tuned", { seeds: 1, firstSeed: 3, tune })).called, []);
+  assert.equal((await calls("tuned", { seeds: 1, firstSeed: 3, rates })).called, []);
 });
 
 test.run();

@@ -128,6 +128,11 @@ test("resumableConfig() takes what a run was started with, and lets only some of
     assert.match(await failure("--resume", folder, "--features", "4"), "it can change --steps");
     assert.match(await failure("--resume", join(folder, "none")), "there is no");
     assert.match(await failure("--resume", folder, "--stepz", "4"), "did you mean --steps?");
+    // A run of before has what was done then, not the default of now.
+    const gain = choice(["fan", "none"], "scale of kernels", { before: "none" });
+    const later = { ...defaults, gain };
+    assert.is((await resumableConfig(later, rules, ["--resume", folder])).gain, "none");
+    assert.is((await resumableConfig(later, rules, [])).gain, "fan");
     await writeFile(join(folder, "config.json"), "{}");
     assert.match(await failure("--resume", folder), "it lists no options");
   } finally {
