@@ -119,6 +119,9 @@ test("summarizeArms() tests over seeds, however many patients each has: no p bel
   close(six.low, 0.1 + 3.5 / 64 - half, 1e-10);
   close(six.high, 0.1 + 3.5 / 64 + half, 1e-10);
   assert.equal([six.seeds, six.shown], [{ better: 6, worse: 0 }, true]);
+  const turned = { arms: ARMS, seeds: [1, 2, 3, 4, 5, 6], measures: [DICE], reference: "b" };
+  const negative = summarizeArms(resultsOf(turned.seeds), turned)[0].arms[0].cells[0].difference!;
+  assert.equal([negative.shown, negative.seeds, negative.p], [true, { better: 0, worse: 6 }, 2 / 64]);
   // Two seeds of the same sign: 32 patients are better, and yet nothing is shown.
   const two = of([1, 6]);
   assert.ok(two.low < 0 && two.high > 0 && !two.shown && two.cases.low > 0);
