@@ -60,7 +60,7 @@ export interface TrialRun<T extends Arm, S> {
 export interface ExperimentCommand {
   readonly seeds: number;
   readonly firstSeed: number;
-  readonly tune: readonly number[];
+  readonly rates: readonly number[];
   readonly reference: string;
 }
 
