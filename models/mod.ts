@@ -16,19 +16,25 @@ export {
 } from "./alpnet/options.ts";
 export type { AlpnetTrainingOptions, PlannedEncoder } from "./alpnet/options.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
-export { largestSlices, oneShotSegmenter, sliceRanges } from "./alpnet/scans.ts";
-export type {
-  OneShotOptions,
-  OneShotSegmenter,
-  OneShotSegmentOptions,
-  SliceRange,
-  SupportScan,
-} from "./alpnet/scans.ts";
+export { copiedSegmenter } from "./alpnet/copied.ts";
+export { oneShotSegmenter } from "./alpnet/scans.ts";
+export type { OneShotOptions, OneShotSegmenter, OneShotSegmentOptions, PrototypeUse } from "./alpnet/scans.ts";
+export { askedEntries, checkedAsked, episodeOptions, fewShotOptions, measuredEntries } from "./alpnet/settings.ts";
+export type { FewShotSettings, OneShotSettings } from "./alpnet/settings.ts";
+export { largestSlices, sliceRanges } from "./alpnet/slices.ts";
+export type { SliceChoice, SliceRange, SupportScan } from "./alpnet/slices.ts";
 export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
-export { fewShotOptions, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
-export type { FewShotSettings, OneShot, OneShotSettings } from "./alpnet/support.ts";
-export { heldOutSegmenter, superpixelEntries, supportsOf, trainingEpisodes } from "./alpnet/training_episodes.ts";
+export { keepPainted, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
+export type { OneShot } from "./alpnet/support.ts";
+export {
+  heldOutSegmenter,
+  superpixelEntries,
+  supportsOf,
+  tellPrototypes,
+  trainingEpisodes,
+  withSliceStatistics,
+} from "./alpnet/training_episodes.ts";
 export { preparedRange, segmentWithin } from "./alpnet/evaluate/within.ts";
 export type { WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
 export * as colab from "./colab/colab.ts";

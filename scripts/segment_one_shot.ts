@@ -10,6 +10,7 @@ import {
   type PreparedCase,
   preprocessImage,
   readLabelVolume,
+  type Volume,
   writeNifti,
 } from "../engine/imaging/mod.ts";
 import {
@@ -27,10 +28,18 @@ import {
   overlaySvg,
   print,
   printDevice,
-  refuseUnused,
   trimSlashes,
 } from "../engine/train/mod.ts";
-import { answerOneShot, loadOneShot, oneShotForm, preparedRange, prepareSupport, sliceAxis } from "../models/mod.ts";
+import {
+  answerOneShot,
+  askedEntries,
+  keepPainted,
+  loadOneShot,
+  oneShotForm,
+  preparedRange,
+  prepareSupport,
+  sliceAxis,
+} from "../models/mod.ts";
 
 const options = config({
   run: entry("", "run folder of train_alpnet, or model.safetensors", { positional: true }),
@@ -40,16 +49,12 @@ const options = config({
   output: entry("", "folder for the labels, CASE.nii.gz, and overlay.svg", { positional: true }),
   support: entry("", "labeled image, or a folder of them"),
   supportLabels: entry("", "its label map on the same grid, or a folder of them with the images' names"),
+  ...askedEntries,
   slices: choice(
-    ["chunks", "largest"],
-    "which slices of the support are used: one for each part of a class, or only the one that shows most of it",
+    ["auto", "chunks", "nearest", "largest"],
+    "slices of the support to compare with: one for each part of a class, the labeled ones nearest in height, or " +
+      "only the one that shows most of it; auto: as the encoder was measured",
   ),
-  chunks: entry(0, "parts of a class along the slices; 0: as the encoder was measured", { integer: true, min: 0 }),
-  window: entry(0, "edge of a prototype's window in features; 0: as the encoder was measured", {
-    integer: true,
-    min: 0,
-  }),
-  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
   range: entry(
     [],
     "first and last slice of the scans, counted from 1 as in the overlay, where classes are looked for; all without it",
@@ -63,10 +68,6 @@ const options = config({
   anySpacing: entry(false, "also scans whose voxels are ten times larger or smaller than those of the training"),
   overwrite: entry(false, "make what is there already again"),
 });
-refuseUnused(options, {
-  chunks: options.slices === "largest" && "--slices largest has one slice for each class",
-  window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
-});
 const wanted = ["run", "input", "output", "support", "supportLabels"] as const;
 if (openPanel && wanted.every((key) => options[key] === "")) {
   await deviceInfo();
@@ -78,7 +79,7 @@ for (const key of wanted) {
 }
 const device = await printDevice();
 const networks = await fileDigests((await findModels(options.run)).files);
-const { plan, segment } = await loadOneShot(options.run, options);
+const { plan, segment, settings } = await loadOneShot(options.run, options);
 
 const channels = plan.channels.map((channel) => channel.name);
 const labels = [{ name: "background", value: 0 }];
@@ -92,14 +93,16 @@ if (isFile && supportCases.length > 1) {
 const labelFolder = trimSlashes(options.supportLabels);
 const labelFile = (id: string): string => (isFile ? options.supportLabels : `${labelFolder}/${id}.nii.gz`);
 const given = await fileDigests(supportCases.flatMap(({ id, images }) => [...images, labelFile(id)]));
+const contentsOf = async ({ images }: { readonly images: readonly string[] }): Promise<string> =>
+  Object.values(await fileDigests([...images])).join();
+/** Labels of supports by the contents of their images: a scan among them keeps them. */
+const labeled = new Map<string, Volume>();
 const supports: PreparedCase[] = [];
 for (const item of supportCases) {
   const { id, image } = await loadCase({ channels, labels }, item);
-  const { support, lost } = await prepareSupport(
-    { id, image, label: await readLabelVolume(labelFile(id)) },
-    plan,
-    options,
-  );
+  const label = await readLabelVolume(labelFile(id));
+  const { support, lost } = await prepareSupport({ id, image, label }, plan, options);
+  labeled.set(await contentsOf(item), label);
   if (lost !== undefined) print(lost);
   supports.push(support);
 }
@@ -108,9 +111,9 @@ const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))
 const faults = new CaseFaults();
 const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
 const unread = faults.count;
-const { slices, chunks, window, prototypes, range } = options;
+const { slices, range } = options;
 const predictions = await openPredictions(options.output, {
-  settings: { slices, chunks, window, prototypes, range },
+  settings: { ...settings, slices, range },
   sources: { ...networks, ...given },
   cases,
   device: device.name,
@@ -129,11 +132,13 @@ for (const item of counted(cases, "case")) {
     if (!options.anySpacing) checkSpacing(image, plan, "--any-spacing");
     const prepared = { id: item.id, ...(await preprocessImage(image, plan)) };
     const within = range.length > 0 ? preparedRange(prepared, range as [number, number]) : undefined;
-    const prediction = await segment(
+    const found = await segment(
       prepared,
       supports,
       within && { ranges: new Map(values.map((value) => [value, within])) },
     );
+    const own = labeled.get(await contentsOf(item));
+    const prediction = own ? keepPainted(found, own, plan) : found;
     await predictions.write(item, { [file]: writeNifti(prediction, { dtype: "uint8", gzip: true }) });
     if (shown.length < 4) shown.push({ name: item.id, image, prediction: prediction.data });
   });

@@ -2,20 +2,35 @@
 // on annotated classes, and segments held-out cases from one labeled case. scripts/segment_one_shot.ts uses what it
 // trained. --help lists what can be set.
 import { compile, random, readWeights, slice, type Tensor, valueAndGrad } from "../engine/mod.ts";
-import { type Comparison, Prng, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
+import { casesOf, type Comparison, Prng, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import type { EncoderParams, EpisodeBatch } from "../models/mod.ts";
 import { alpnet, checkAlpnetData, checkAlpnetOptions, episodeEntries, excludedClasses } from "../models/mod.ts";
-import { fewShotOptions, heldOutSegmenter, planEncoder, superpixelEntries, supportsOf } from "../models/mod.ts";
-import { trainingEpisodes, transformed, withPatches, withStatistics } from "../models/mod.ts";
+import {
+  episodeOptions,
+  heldOutSegmenter,
+  measuredEntries,
+  planEncoder,
+  superpixelEntries,
+  supportsOf,
+} from "../models/mod.ts";
+import {
+  tellPrototypes,
+  trainingEpisodes,
+  transformed,
+  withPatches,
+  withSliceStatistics,
+  withStatistics,
+} from "../models/mod.ts";
 
 /** The config block. */
 export const alpnetEntries = {
   ...episodeEntries,
   arm: train.choice(
-    ["ssl-alpnet", "ssl-panet", "alpnet", "panet", "init"],
-    "ssl: trained on superpixels, else on annotated classes; panet: one prototype a class; init: not trained at all",
+    ["ssl-alpnet", "ssl-panet", "alpnet", "panet", "init", "copied"],
+    "ssl: trained on superpixels, else on annotated classes; panet: one prototype a class; init: not trained, but " +
+      "for statistics of batch norms; copied: no network, the support's mask is moved to the other scans",
   ),
   transform: train.choice(["both", "geometry", "intensity", "none"], "what is done to the slices of an episode"),
   transformed: train.choice(["both", "query"], "each slice by itself (official code), or the query alone (paper)"),
@@ -30,6 +45,7 @@ export const alpnetEntries = {
   testWindow: train.entry(2, "and in testing", { integer: true, min: 1 }),
   temperature: train.entry(20, "alpha of Eq. 4", { min: 1e-3 }),
   rule: train.choice(["code", "paper"], "which windows are background; see alpnet.classPrototypes"),
+  ...measuredEntries,
   alignment: train.entry(1, "weight of the prototypical alignment, lambda of Eq. 9", { min: 0 }),
   support: train.entry("", "case that is the support of held-out cases; the first of the training without it"),
   chunks: train.entry(3, "parts of a class along the slices, each with a support slice", { integer: true, min: 1 }),
@@ -60,10 +76,10 @@ interface State {
 }
 
 /** The encoder and the compiled step of a training; nothing runs yet. */
-function alpnetMethod(options: AlpnetOptions, { plan }: train.TrainingRun) {
+function alpnetMethod(options: AlpnetOptions, { plan, store }: train.TrainingRun) {
   const planned = planEncoder(options, plan);
   const { model, settings } = planned;
-  const { chunks: _, window: __, ...fewShot } = fewShotOptions(settings);
+  const fewShot = episodeOptions(settings);
   const { window, alignment, transform } = options;
   const optimizer = nn.sgd({ momentum: options.momentum, weightDecay: options.weightDecay });
 
@@ -88,9 +104,13 @@ function alpnetMethod(options: AlpnetOptions, { plan }: train.TrainingRun) {
   return {
     ...planned,
     trainStep,
-    init: async (): Promise<State> => {
-      const { weights } = options;
-      const params = weights === "" ? model.init(key) : model.load((await readWeights(weights)).tensors, key);
+    init: async (ids: readonly string[]): Promise<State> => {
+      const { weights, arm } = options;
+      const fresh = weights === "" ? model.init(key) : model.load((await readWeights(weights)).tensors, key);
+      // Weights of a file bring their statistics along.
+      const params = arm === "init" && weights === ""
+        ? await withSliceStatistics(model, fresh, casesOf(store, ids), planned.size)
+        : fresh;
       return { params, optimizer: optimizer.init(params) };
     },
   };
@@ -110,6 +130,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   const { outputStride } = model.config;
   const features = size.map((n) => n / outputStride).join(" x ");
   train.print(`Model: ${options.backbone}, slices of ${size.join(" x ")}, features ${features}; ${options.arm}`);
+  const told = { window: options.window, stride: outputStride };
   const supports = await supportsOf(options, training, { settings, outputStride });
   const about = {
     title: `${dataset.name}, ${options.arm}`,
@@ -127,12 +148,12 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
     },
   };
   return train.runFolds<State, EpisodeBatch>(training, about, async ({ name, split }) => {
-    const state = await init();
+    const state = await init(split.train);
     const support = supports.get(name);
-    const draw = options.arm === "init"
-      ? undefined
-      : await trainingEpisodes(options, training, { split, size, exclude });
+    const untrained = options.arm === "init" || options.arm === "copied";
+    const draw = untrained ? undefined : await trainingEpisodes(options, training, { split, size, exclude });
     const draws = new Prng(options.seed).fork("episodes");
+    if (draw) await tellPrototypes((k) => draw(draws.fork(k)), { ...episodeOptions(settings), ...told });
     return {
       state,
       training: draw && {

@@ -34,12 +34,20 @@ import {
   zeros,
 } from "../../engine/mod.ts";
 import { type PrototypeMode, type PrototypeOptions, type Prototypes, prototypes, similarity } from "./prototypes.ts";
+import type { SimilarityOptions } from "./prototypes.ts";
 export { encoder } from "./encoder.ts";
 export type { Encoder, EncoderConfig, ResolvedEncoder } from "./encoder.ts";
 export { prototypes, prototypeSimilarity, similarity } from "./prototypes.ts";
-export type { PrototypeMode, PrototypeOptions, Prototypes, PrototypeSimilarityOptions } from "./prototypes.ts";
+export type {
+  PrototypeMode,
+  PrototypeOptions,
+  Prototypes,
+  PrototypeSimilarityOptions,
+  SimilarityOptions,
+} from "./prototypes.ts";
+export type { PlaceOptions } from "./place.ts";
 
-export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" | "threshold"> {
+export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" | "threshold" | "frames"> {
   /** Number of foreground classes; default 1. */
   readonly ways?: number;
   /** Prototypes of the classes; default "gridconv+"; "mask" for PANet. */
@@ -52,6 +60,12 @@ export interface ClassPrototypeOptions extends Pick<PrototypeOptions, "window" |
    * threshold; a share equal to the threshold counts as class (Eq. 2).
    */
   readonly rule?: "code" | "paper";
+  /**
+   * A class has local prototypes only if it contains some square with this edge in pixels of the feature map. Default:
+   * the window, so that every window in the class counts; 4 in the official code, whatever the window. Not of the rule
+   * "paper", which asks for none.
+   */
+  readonly probe?: number;
 }
 
 export interface FewShotOptions extends ClassPrototypeOptions {
@@ -59,10 +73,7 @@ export interface FewShotOptions extends ClassPrototypeOptions {
   readonly temperature?: number;
 }
 
-/** As in the official code, which has local prototypes of a class only if it contains some 4 x 4 pixels. */
-const PROBE = 4;
-
-const KEYS = ["ways", "foreground", "background", "rule", "window", "threshold"];
+const KEYS = ["ways", "foreground", "background", "rule", "window", "threshold", "probe", "frames"];
 
 const isFeatures = (x: unknown): x is Tensor => x instanceof Tensor && x.rank === 4 && x.size > 0;
 const isLabels = (x: unknown): x is Tensor =>
@@ -116,12 +127,16 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
     support.shape.slice(2),
   );
   const paper = rule === "paper";
+  const { probe, frames } = options;
+  const framed = frames === undefined ? {} : { frames };
+  check(!paper || probe === undefined, name, () => `the rule "paper" asks for no probe, got ${show(probe)}`);
   return Array.from({ length: masks.shape[1] }, (_, k) => {
     const mask = squeeze(slice(masks, { start: [0, k], end: [masks.shape[0], k + 1] }), { axes: [1] });
-    const own = paper ? { inclusive: true } : { probe: PROBE };
-    if (k > 0) return prototypes(support, mask, { mode: foreground, window, threshold, ...own });
+    const own = paper ? { inclusive: true } : { probe: probe ?? window };
+    if (k > 0) return prototypes(support, mask, { mode: foreground, window, threshold, ...framed, ...own });
     // Classes have less than T where the background has more than 1 - T.
-    return prototypes(support, mask, { mode: background, window, threshold: paper ? 1 - threshold : threshold });
+    const least = paper ? 1 - threshold : threshold;
+    return prototypes(support, mask, { mode: background, window, threshold: least, ...framed });
   });
 }
 
@@ -145,11 +160,11 @@ export function classPrototypes(support: Tensor, labels: Tensor, options: ClassP
 export function logits(
   query: Tensor,
   classes: readonly Prototypes[],
-  options: { readonly temperature?: number; readonly size?: readonly number[] } = {},
+  options: SimilarityOptions & { readonly size?: readonly number[] } = {},
 ): Tensor {
-  const { temperature = 20, size } = options;
+  const { size, ...own } = options;
   const scores = stack(
-    classes.map((one) => similarity(query, one, { temperature })),
+    classes.map((one) => similarity(query, one, own)),
     { axis: 1 },
   );
   return size === undefined ? scores : scaleTo(scores, size);

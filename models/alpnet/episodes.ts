@@ -194,7 +194,8 @@ export interface TransformOptions {
 
 /**
  * The transforms of section 3.3, as in the official code: rotation and shear by up to 5 degrees, translation by up to 5
- * pixels of 256, sizes of 0.9 to 1.2, a smooth displacement of about a pixel of 256, then gamma from 0.5 to 1.5.
+ * pixels of 256, sizes of 0.9 to 1.2, a smooth displacement of about a pixel of 256, then gamma from 0.5 to 1.5 that
+ * keeps the slice's range.
  *
  * @returns a batch of the same shapes
  * @example
@@ -225,7 +226,9 @@ export function transformed(key: Tensor, batch: EpisodeBatch, { transform, of }:
         elastic: { p: 1, magnitude: [0, 0.01], points: 12 },
       });
     }
-    if (transform !== "geometry") made = augment.gamma(intensity, { ...made }, { p: 1, gamma: [0.5, 1.5] });
+    if (transform !== "geometry") {
+      made = augment.gamma(intensity, { ...made }, { p: 1, gamma: [0.5, 1.5], keep: "range" });
+    }
     return made;
   };
   if (of === "both") return change(batch);

@@ -13,7 +13,7 @@ import {
   unused,
 } from "../../engine/train/mod.ts";
 import { type Encoder, encoder } from "./encoder.ts";
-import type { FewShotSettings } from "./support.ts";
+import { FEW_SHOT, type FewShotSettings, type OneShotSettings, settingsWith, unusedSettings } from "./settings.ts";
 
 /** Slices of the paper, and the longest that are trained on. */
 const PAPER_SIDE = 256;
@@ -33,6 +33,9 @@ const TRAINED = [
   "epoch",
   "checkpoint",
 ] as const;
+
+/** Options of what is compared with a look at images. */
+const PLACES = ["nearest", "place", "placeSigma", "prior", "frame", "aligned"] as const;
 
 /** Those of patches: an episode is two slices. */
 type OfPatches =
@@ -68,8 +71,9 @@ export const withPatches = <T extends object>(options: T): Pick<TrainingOptions,
 });
 
 /** Those that are looked at here; scripts/train_alpnet.ts explains them. */
-export interface AlpnetTrainingOptions extends Partial<TrainingOptions> {
-  readonly arm: "ssl-alpnet" | "ssl-panet" | "alpnet" | "panet" | "init";
+export interface AlpnetTrainingOptions
+  extends Partial<TrainingOptions>, Omit<OneShotSettings, "window" | "chunks" | "prototypes"> {
+  readonly arm: "ssl-alpnet" | "ssl-panet" | "alpnet" | "panet" | "init" | "copied";
   readonly transform: "both" | "geometry" | "intensity" | "none";
   readonly exclude: string;
   readonly side: number;
@@ -86,10 +90,13 @@ export interface AlpnetTrainingOptions extends Partial<TrainingOptions> {
 /** Refuses what would have no effect, before the data is opened. */
 export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
   const { arm, transform, fold } = options;
-  const untrained = arm === "init" && "--arm init is not trained";
+  const copied = arm === "copied" && "--arm copied looks at no image";
+  const untrained = copied || (arm === "init" && "--arm init is not trained");
   const annotated = untrained ||
     (!arm.startsWith("ssl") && `--arm ${arm} is trained on annotated classes, without superpixels`);
-  const whole = arm.endsWith("panet") && `--arm ${arm} has one prototype a class, and no windows`;
+  const whole = copied || arm.endsWith("panet") && `--arm ${arm} has one prototype a class, and no windows`;
+  // `window` is that of the training, and `testWindow` that of the settings.
+  const { window: _, ...ofSettings } = unusedSettings(measuredSettings(options));
   const unheld = fold === "all" && "--fold all holds nothing out";
   checkTrainingOptions(options, {
     ...unused(annotated, "superpixels", "minSize", "sigma", "threshold"),
@@ -99,6 +106,8 @@ export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
     window: untrained || whole,
     ...unused(whole, "testWindow", "rule"),
     ...unused(unheld, "support", "ranges"),
+    ...ofSettings,
+    ...(copied && unused(copied, "backbone", "embedding", "weights", "temperature", "probe", ...PLACES)),
   });
 }
 
@@ -119,6 +128,34 @@ export function excludedClasses({ exclude }: AlpnetTrainingOptions, labels: read
     throw new ConfigError(`--exclude: there is no class "${unknown}"; there are ${labels.slice(1).join(", ")}`);
   }
   return names.map((name) => labels.indexOf(name));
+}
+
+/** How the encoder of a training is measured, and to be used. */
+export function measuredSettings(options: AlpnetTrainingOptions): FewShotSettings {
+  const {
+    arm,
+    testWindow,
+    chunks,
+    temperature,
+    rule,
+    probe,
+    slices,
+    nearest,
+    place,
+    placeSigma,
+    prior,
+    frame,
+    aligned,
+  } = options;
+  const own: FewShotSettings = {
+    ...FEW_SHOT,
+    window: testWindow,
+    chunks,
+    temperature,
+    rule,
+    prototypes: arm.endsWith("panet") ? "panet" : "alpnet",
+  };
+  return settingsWith(own, { probe, slices, nearest, place, placeSigma, prior, frame, aligned });
 }
 
 /** What a training of ALPNet trains. */
@@ -151,16 +188,10 @@ export function planEncoder(options: AlpnetTrainingOptions, plan: Plan): Planned
   const [, h, w] = plan.fingerprint.medianPreparedShape;
   const longest = options.side || Math.min(PAPER_SIDE, Math.max(h, w));
   const size = [h, w].map((n) => Math.ceil(Math.min(n, longest) / stride) * stride) as [number, number];
-  const { arm, window, testWindow, chunks, temperature, rule } = options;
-  const settings: FewShotSettings = {
-    window: testWindow,
-    chunks,
-    temperature,
-    rule,
-    prototypes: arm.endsWith("panet") ? "panet" : "alpnet",
-  };
+  const { arm, window } = options;
+  const settings = measuredSettings(options);
   const features = Math.min(...size) / stride;
-  if (settings.prototypes === "alpnet" && arm !== "init" && window > features) {
+  if (settings.prototypes === "alpnet" && arm !== "init" && arm !== "copied" && window > features) {
     throw new ConfigError(
       `--window: got ${window}, and slices of ${
         size.join(" x ")

@@ -20,8 +20,9 @@ import {
   RunFolder,
   scanSlices,
 } from "../../engine/train/mod.ts";
-import { loadOneShot, prepareSupport, sliceAxis } from "./support.ts";
-import type { OneShot, OneShotSettings } from "./support.ts";
+import { keepPainted, loadOneShot, prepareSupport, sliceAxis } from "./support.ts";
+import type { OneShotSettings } from "./settings.ts";
+import type { OneShot } from "./support.ts";
 
 const CLASSES = 8;
 const SCANS = ".nii,.gz,.hdr,.img";
@@ -91,9 +92,12 @@ const size = (numbers: readonly number[]): string => numbers.map((n) => Number(n
  * ```
  */
 export function answerOneShot(
-  options: OneShotSettings & { slices?: "chunks" | "largest"; output?: string },
+  options: OneShotSettings & { output?: string },
 ): (act: PanelAct, panel: PagePanel) => Promise<void> {
   const output = new RunFolder(options.output || "segmented");
+  // Whatever slices are painted are all used, each for the slices around it.
+  const { slices = "auto" } = options;
+  const painted = slices === "auto" ? "nearest" : slices;
   let oneShot: OneShot | undefined;
   const scans: { scan?: LoadedCase; support?: LoadedCase } = {};
 
@@ -118,7 +122,7 @@ export function answerOneShot(
   const choose = {
     async encoder([path]: readonly string[], panel: PagePanel): Promise<void> {
       if (!path.endsWith(".safetensors")) throw new VoxgradError(`${path}: an encoder is a file model.safetensors`);
-      const next = await loadOneShot(path, options);
+      const next = await loadOneShot(path, { ...options, slices: painted });
       const asks = ({ plan }: OneShot): string =>
         JSON.stringify([plan.channels.map(({ name }) => name), plan.orientation, plan.transpose]);
       if (oneShot && asks(oneShot) !== asks(next)) {
@@ -189,7 +193,9 @@ export function answerOneShot(
     panel.show(["support"], { file: drawn });
     const { support, lost } = await prepareSupport({ id, image, label }, plan, options);
     if (lost !== undefined) throw new VoxgradError(lost);
-    const found = await segment(scan.image, [support]);
+    const all = await segment(scan.image, [support]);
+    // What was painted on the scan itself stays.
+    const found = scans.support ? all : keepPainted(all, label, plan);
     const file = await output.write(`${scan.id}.nii.gz`, writeNifti(found, { dtype: "uint8", gzip: true }));
     panel.show(["result"], { labels: labelSlices(found, sliceAxis(found, plan).patient), file });
     const counts = new Array<number>(256).fill(0);

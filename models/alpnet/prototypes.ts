@@ -25,7 +25,11 @@ import {
   sum,
   Tensor,
   transpose,
+  where,
 } from "../../engine/mod.ts";
+import { checkFrames, pixelCenters, placedMatching, wholeFrames, windowCenters, within } from "./place.ts";
+import type { PlaceOptions } from "./place.ts";
+
 /**
  * Which vectors represent a class: "mask", the mean of its features (PANet, Wang et al. 2019); "gridconv", the means of
  * the windows that lie in it; "gridconv+", both.
@@ -45,25 +49,37 @@ export interface PrototypeOptions {
   /** Whether a fraction equal to the threshold is enough, as in Eq. 2; default false, as in the official code. */
   readonly inclusive?: boolean;
   /**
-   * "gridconv+" has local prototypes only if the class contains a square with this edge in pixels. The official code
-   * requires 4, whatever the window; default: not required.
+   * "gridconv+" has local prototypes only if the class contains some square with this edge in pixels, or some rectangle
+   * with these two. The official code requires 4, whatever the window; default: not required.
    */
-  readonly probe?: number;
+  readonly probe?: number | readonly [number, number];
+  /**
+   * What places are relative to: f32 [S, 4], the top, left, height and width of a box in each image, in pixels of the
+   * feature map; default: the whole map.
+   */
+  readonly frames?: Tensor;
 }
 
 /** Candidate vectors of a class, and which of them are used. */
 export interface Prototypes {
-  /** f32 [K, C]. */
+  /** f32 [K, C]: those of the windows first. */
   readonly vectors: Tensor;
   /** bool [K], true at least once. */
   readonly used: Tensor;
+  /** How many of them are windows. */
+  readonly windows: number;
+  /**
+   * f32 [K, 2]: where they are, down and across: 0 to 1 within the frame. The middle of a window; of a class-level
+   * vector the centroid of the mask.
+   */
+  readonly places: Tensor;
 }
 
 /** Minimum length of a vector, and added mass of a mask, both as in the official code. */
 const LEAST_LENGTH = 1e-4;
 const LEAST_MASS = 1e-5;
 
-const KEYS = ["mode", "window", "threshold", "inclusive", "probe"];
+const KEYS = ["mode", "window", "threshold", "inclusive", "probe", "frames"];
 const isWhole = (n: unknown): boolean => Number.isInteger(n) && (n as number) >= 1;
 
 /** The window's two sides, which must fit into [height, width]. */
@@ -130,7 +146,12 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
     () => `mode is "mask", "gridconv" or "gridconv+", got ${show(mode)}`,
   );
   check(threshold >= 0 && threshold <= 1, name, () => `threshold is a number from 0 to 1, got ${show(threshold)}`);
-  check(probe === undefined || isWhole(probe), name, () => `probe is an integer >= 1, got ${show(probe)}`);
+  const probed = typeof probe === "number" ? [probe, probe] : probe;
+  check(
+    probed === undefined || (Array.isArray(probed) && probed.length === 2 && probed.every(isWhole)),
+    name,
+    () => `probe is an integer >= 1 or two, got ${show(probe)}`,
+  );
 
   const x = support.cast("f32");
   const weight = reshape(mask.cast("f32"), { shape: [shots, 1, h, w] });
@@ -139,7 +160,23 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
   const present = greater(mass, 0);
   const count = sum(present.cast("f32"));
   const central = shots === 1 ? global : sum(global, { axes: [0], keepDims: true }).div(maximum(count, 1));
-  if (mode === "mask") return { vectors: central, used: ones([1], { dtype: "bool" }) };
+  const { frames = wholeFrames(shots, [h, w]) } = options;
+  checkFrames(name, frames, shots);
+  const centroids = within(
+    frames,
+    concat(
+      pixelCenters([h, w]).map((at) =>
+        sum(weight.mul(at), { axes: [1, 2, 3] }).div(mass.add(LEAST_MASS).reshape({ shape: [shots] })).reshape({
+          shape: [shots, 1, 1],
+        })
+      ),
+      { axis: 2 },
+    ),
+  ).reshape({ shape: [shots, 2] });
+  const middle = shots === 1
+    ? centroids
+    : sum(where(present, centroids, 0), { axes: [0], keepDims: true }).div(maximum(count, 1));
+  if (mode === "mask") return { vectors: central, used: ones([1], { dtype: "bool" }), windows: 0, places: middle };
 
   const sides = sidesOf(name, window, [h, w]);
   const local = windowSums(x, sides).div(sides[0] * sides[1]);
@@ -147,37 +184,53 @@ function prototypesFor(name: string, support: Tensor, mask: Tensor, options: Pro
   const vectors = reshape(transpose(local, { axes: [0, 2, 3, 1] }), { shape: [windows, channels] });
   const reaches = inclusive ? greaterEqual : greater;
   const inside = reshape(reaches(windowSums(weight, sides), threshold * sides[0] * sides[1]), { shape: [windows] });
+  const places = within(frames, windowCenters(sides, [h, w])).reshape({ shape: [windows, 2] });
   if (mode === "gridconv") {
     const none = equal(max(inside.cast("f32"), { keepDims: true }), 0);
-    return { vectors: concat([vectors, central], { axis: 0 }), used: concat([inside, none], { axis: 0 }) };
+    return {
+      vectors: concat([vectors, central], { axis: 0 }),
+      used: concat([inside, none], { axis: 0 }),
+      windows,
+      places: concat([places, middle], { axis: 0 }),
+    };
   }
-  const rich = probe === undefined ? null : holdsSquare(weight, Math.min(probe, h, w), threshold);
+  const rich = probed && holds(weight, [Math.min(probed[0], h), Math.min(probed[1], w)], threshold);
   const allowed = (flags: Tensor): Tensor => (rich ? logicalAnd(flags, rich) : flags);
   // The only image's class-level prototype is also the central one.
   if (shots === 1) {
     return {
       vectors: concat([vectors, global], { axis: 0 }),
       used: concat([allowed(inside), ones([1], { dtype: "bool" })], { axis: 0 }),
+      windows,
+      places: concat([places, centroids], { axis: 0 }),
     };
   }
   const any = reshape(allowed(greater(count, 0)), { shape: [1] });
   return {
     vectors: concat([vectors, global, central], { axis: 0 }),
     used: concat([allowed(inside), allowed(reshape(present, { shape: [shots] })), logicalNot(any)], { axis: 0 }),
+    windows,
+    places: concat([places, centroids, middle], { axis: 0 }),
   };
 }
 
-/** Whether some square of a mask reaches the threshold [S, 1, H, W], as a bool scalar. */
-const holdsSquare = (mask: Tensor, side: number, threshold: number): Tensor =>
-  greaterEqual(max(windowSums(mask, [side, side])), threshold * side * side);
+/** Whether some rectangle of a mask [S, 1, H, W] reaches the threshold, as a bool scalar. */
+const holds = (mask: Tensor, sides: readonly [number, number], threshold: number): Tensor =>
+  greaterEqual(max(windowSums(mask, sides)), threshold * sides[0] * sides[1]);
+
+export interface SimilarityOptions {
+  /** alpha of Eq. 4; default 20. */
+  readonly temperature?: number;
+  /** Makes prototypes count by where they are; default: not. See `placedMatching`. */
+  readonly place?: PlaceOptions;
+}
 
 /**
  * Similarity of each pixel to a class (Eqs. 4 and 5): S_k = temperature * cosine with prototype k, and the sum over the
- * class's prototypes of S_k softmax_k(S_k).
+ * class's prototypes of S_k softmax_k(S_k). With `place` the cosine of a prototype that lies elsewhere is lowered.
  *
  * @param query features [N, C, H, W]
- * @param options.temperature alpha of Eq. 4; default 20
- * @returns f32 [N, H, W], from -temperature to temperature
+ * @returns f32 [N, H, W], from -temperature to temperature; with `place` down to -temperature (1 + weight)
  * @throws VoxgradError for other shapes, or a temperature that is not a number
  * @example
  * ```ts
@@ -188,12 +241,10 @@ const holdsSquare = (mask: Tensor, side: number, threshold: number): Tensor =>
  * const score = alpnet.similarity(features, alpnet.prototypes(features, ones([1, 8, 8]))); // [1, 8, 8]
  * ```
  */
-export function similarity(
-  query: Tensor,
-  { vectors, used }: Prototypes,
-  options: { readonly temperature?: number } = {},
-): Tensor {
+export function similarity(query: Tensor, found: Prototypes, options: SimilarityOptions = {}): Tensor {
   const name = "alpnet.similarity";
+  const { vectors, used } = found;
+  checkOptions(name, options, ["temperature", "place"]);
   check(
     query instanceof Tensor && query.rank === 4 && query.size > 0,
     name,
@@ -205,8 +256,9 @@ export function similarity(
     name,
     () => `query features and prototypes have as many channels, got ${channels} and ${vectors.shape[1]}`,
   );
-  const { temperature = 20 } = options;
+  const { temperature = 20, place } = options;
   check(Number.isFinite(temperature), name, () => `temperature is a number, got ${show(temperature)}`);
+  if (place) return placedMatching(query.cast("f32"), found, { ...place, temperature, least: LEAST_LENGTH });
   return cosineMatching(query.cast("f32"), vectors, used, { temperature, eps: LEAST_LENGTH });
 }
 

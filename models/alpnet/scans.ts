@@ -1,114 +1,32 @@
 /** Scans segmented slice by slice from a few labeled slices, by an encoder and its prototypes. */
-import { compile, slice, softmax, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
-import {
-  extractBox,
-  type Plan,
-  type PreparedCase,
-  preprocessImage,
-  restoreLabels,
-  type Triple,
-  type Volume,
-} from "../../engine/imaging/mod.ts";
+import { compile, concat, slice, softmax, sum, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import { extractBox, type Plan, preprocessImage, type Triple, type Volume } from "../../engine/imaging/mod.ts";
 import type { StopSignal } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
+import { type QueryScan, valuesOf, valuesOnGrid } from "./grid.ts";
+import { type FramedMask, frameOf, priorLogOdds } from "./prior.ts";
+import { type SliceChoice, type SliceRange, supportGroups, type SupportScan, type SupportSlice } from "./slices.ts";
 
-/** A scan prepared by the plan, with labels in which each value above 0 is a class. */
-export interface SupportScan {
-  /** [C, ...shape] */
-  readonly image: Float32Array<ArrayBuffer>;
-  /** [...shape] */
-  readonly label: Uint8Array;
-  readonly shape: readonly [number, number, number];
-}
-
-/** A scan to segment, prepared by the plan. */
-export type QueryScan = Pick<PreparedCase, "id" | "image" | "shape" | "geometry">;
-
-/** First and last slice of a class. */
-export type SliceRange = readonly [first: number, last: number];
-
-export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways"> {
-  /** Parts that a class is divided into along the slices, each with its own support slice; default 3. */
-  readonly chunks?: number;
+export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways" | "frames">, SliceChoice {
   /** Slices per encoder batch; default 8. */
   readonly batch?: number;
+  /**
+   * Prototypes count by where they are in the frame: weight, and sigma in pixels of a slice; default: not. See
+   * alpnet.similarity.
+   */
+  readonly place?: { readonly weight: number; readonly sigma: number };
+  /**
+   * Adds the log-odds of the support's mean mask, blurred by this many pixels of a slice, to those by similarity;
+   * default: not.
+   */
+  readonly prior?: number;
+  /** What places and the prior are relative to: the slice as it is prepared (default), or the body's box in it. */
+  readonly frame?: "slice" | "body";
 }
 
 export interface OneShotModel {
   readonly config: { readonly outputStride: number };
   apply(params: object, image: Tensor): Tensor;
-}
-
-/**
- * First and last slice that contain a label value.
- *
- * @returns undefined if no slice has it
- */
-export function sliceRange(label: ArrayLike<number>, shape: readonly number[], value: number): SliceRange | undefined {
-  const area = shape[1] * shape[2];
-  let [first, last] = [-1, -1];
-  for (let i = 0; i < label.length; i++) {
-    if (label[i] !== value) continue;
-    last = Math.floor(i / area);
-    if (first < 0) first = last;
-  }
-  return first < 0 ? undefined : [first, last];
-}
-
-/** The slice range of each of the given values; absent values have no entry. */
-export function sliceRanges(
-  { label, shape }: Pick<SupportScan, "label" | "shape">,
-  values: readonly number[],
-): Map<number, SliceRange> {
-  return new Map(values.flatMap((value): [number, SliceRange][] => {
-    const range = sliceRange(label, shape, value);
-    return range ? [[value, range]] : [];
-  }));
-}
-
-/**
- * A support reduced, for each class, to the slice that shows most of it.
- *
- * @example
- * ```ts
- * import { largestSlices } from "voxgrad/models";
- *
- * const label = new Uint8Array([1, 0, 1, 1]); // two slices of two voxels
- * const support = largestSlices({ image: new Float32Array(4), label, shape: [2, 1, 2] });
- * support.label; // [0, 0, 1, 1]
- * ```
- */
-export function largestSlices<S extends SupportScan>(support: S): S {
-  const { label, shape } = support;
-  const area = shape[1] * shape[2];
-  const kept = new Uint8Array(label.length);
-  for (const value of new Set(label)) {
-    const counts = Array.from(
-      { length: shape[0] },
-      (_, z) => label.subarray(z * area, (z + 1) * area).filter((each) => each === value).length,
-    );
-    const z = counts.indexOf(Math.max(...counts));
-    for (let i = z * area; i < (z + 1) * area; i++) if (value > 0 && label[i] === value) kept[i] = value;
-  }
-  return { ...support, label: kept };
-}
-
-/** The middle slice of part c of a range; if it lacks the class, the nearest one with it. */
-function supportSlice(
-  { label, shape }: SupportScan,
-  value: number,
-  [first, last]: SliceRange,
-  c: number,
-  chunks: number,
-): number {
-  const wanted = first + Math.floor(((last - first + 1) * (2 * c + 1)) / (2 * chunks));
-  const area = shape[1] * shape[2];
-  const shows = (z: number): boolean =>
-    z >= first && z <= last && label.subarray(z * area, (z + 1) * area).includes(value);
-  for (let apart = 0;; apart++) {
-    if (shows(wanted - apart)) return wanted - apart;
-    if (shows(wanted + apart)) return wanted + apart;
-  }
 }
 
 /** Slices are padded to multiples of this many features, so that not every scan size needs its own program. */
@@ -143,6 +61,18 @@ export interface OneShotSegmentOptions {
   readonly signal?: StopSignal | undefined;
   /** Called with the number of parts of the work done and in total. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Called with what local prototypes were in use; costs one more small read-back for each set of support slices. */
+  readonly onPrototypes?: ((use: PrototypeUse) => void) | undefined;
+}
+
+/** Local prototypes that were in use in a scan. */
+export interface PrototypeUse {
+  /** Sets of support slices that were compared with, of all classes, and those with local prototypes of the class. */
+  readonly sets: number;
+  readonly local: number;
+  /** Windows of their slices, and those that were local prototypes of the class. */
+  readonly windows: number;
+  readonly used: number;
 }
 
 /** See oneShotSegmenter. */
@@ -152,11 +82,23 @@ export interface OneShotSegmenter {
   dispose(): void;
 }
 
+/** A result on the device of some slices. */
+interface Pending {
+  readonly k: number;
+  readonly zs: readonly number[];
+  readonly result: Tensor;
+}
+
+/** Support slices whose features are kept on the device. */
+const KEPT = 16;
+
+/** The least power of two from n on, but at most `most`, so that few programs do for all numbers of slices. */
+const rowsFor = (n: number, most: number): number => Math.min(most, 2 ** Math.ceil(Math.log2(n)));
+
 /**
- * A function that labels scans by a few labeled slices. A class is divided into parts along the slices of each support,
- * and the slice in the middle of a part supports the query's slices of that part (the protocol of Ouyang et al.,
- * section 4.1, after Roy et al. 2020). Each class is separated from the background individually; a voxel gets the most
- * likely class above one half. Nothing is read back before the last slice is submitted.
+ * A function that labels scans by a few labeled slices, which `SliceChoice` chooses for each slice. Each class is
+ * separated from the background individually; a voxel gets the most likely class above one half. Nothing is read back
+ * before the last slice is submitted.
  *
  * @param params of the encoder
  * @returns segment(image, supports, options) -> Uint8Array volume on the image's grid, with the supports' values. The
@@ -179,17 +121,40 @@ export interface OneShotSegmenter {
 export function oneShotSegmenter(
   model: OneShotModel,
   params: object,
-  { plan, chunks = 3, batch = 8, temperature = 20, ...own }: OneShotOptions & { plan: Plan },
+  options: OneShotOptions & { plan: Plan },
 ): OneShotSegmenter {
+  const { plan, batch = 8, temperature = 20, place, prior, frame: kind = "slice", ...rest } = options;
+  const { slices, chunks, nearest, window = 2, ...own } = rest;
+  const [tall, wide] = typeof window === "number" ? [window, window] : window;
+  const channels = plan.channels.length;
   const stride = model.config.outputStride;
-  const { window = 2 } = own;
   const features = compile((p: object, images: Tensor) => model.apply(p, images));
-  const scores = compile((query: Tensor, index: Tensor, support: Tensor, labels: Tensor) => {
+  /** Of support slices, each with features [1, F, h, w] and mask [1, H, W]; and of a scan's slices, some by index. */
+  type Compared = {
+    readonly query: Tensor;
+    readonly index: Tensor;
+    readonly support: readonly { readonly features: Tensor; readonly mask: Tensor }[];
+    readonly frames?: { readonly support: Tensor; readonly query: Tensor };
+    readonly prior?: Tensor;
+  };
+  const scores = compile(({ query, index, support, frames, prior: odds }: Compared) => {
     const chosen = take(query, index, { axis: 0 });
     const size = chosen.shape.slice(2).map((n) => n * stride);
-    const classes = alpnet.classPrototypes(support, labels, { ...own, window, ways: 1 });
-    const likely = softmax(alpnet.logits(chosen, classes, { temperature, size }), { axis: 1 });
-    return slice(likely, { start: [0, 1] }).squeeze({ axes: [1] });
+    const joined = (of: "features" | "mask"): Tensor => concat(support.map((each) => each[of]), { axis: 0 });
+    const classes = alpnet.classPrototypes(joined("features"), joined("mask"), {
+      ...own,
+      window,
+      ways: 1,
+      ...(frames && { frames: frames.support }),
+    });
+    const near = place && frames && { ...place, sigma: place.sigma / stride, frame: frames.query };
+    const logits = alpnet.logits(chosen, classes, { temperature, size, ...(near && { place: near }) });
+    const likely = softmax(odds ? logits.add(odds) : logits, { axis: 1 });
+    const { used, windows } = classes[1];
+    return {
+      likely: slice(likely, { start: [0, 1] }).squeeze({ axes: [1] }),
+      local: sum(slice(used, { end: [windows] }).cast("f32")).reshape({ shape: [1] }),
+    };
   });
 
   /**
@@ -201,7 +166,6 @@ export function oneShotSegmenter(
     shape: Triple,
     size: readonly [number, number],
   ): AsyncGenerator<Tensor> {
-    const channels = plan.channels.length;
     for (let from = 0; from < shape[0]; from += batch) {
       const some = Array.from({ length: batch }, (_, k) => Math.min(from + k, shape[0] - 1));
       using images = tensor(slicesOf(image, shape, some, size), { shape: [batch, channels, ...size] });
@@ -212,22 +176,11 @@ export function oneShotSegmenter(
   const segment = async (
     image: Volume | QueryScan,
     supports: readonly SupportScan[],
-    { ranges, signal, onProgress }: OneShotSegmentOptions = {},
+    { ranges, signal, onProgress, onPrototypes }: OneShotSegmentOptions = {},
   ): Promise<Volume> => {
     signal?.throwIfAborted();
-    const values = [...new Set(supports.flatMap(({ label }) => [...new Set(label)]))].filter((value) => value > 0).sort(
-      (a, b) => a - b,
-    );
-    if (values.length === 0) {
-      throw new VoxgradError("oneShotSegmenter: the supports show no class; label at least one voxel");
-    }
-    for (const { image: data, label, shape } of supports) {
-      const voxels = shape[0] * shape[1] * shape[2];
-      if (label.length === voxels && data.length === voxels * plan.channels.length) continue;
-      throw new VoxgradError(
-        `oneShotSegmenter: a support of ${shape.join(" x ")} has ${data.length} values and ${label.length} labels`,
-      );
-    }
+    const values = valuesOf(supports);
+    checkSupports(supports, channels);
     const { image: data, shape, geometry } = "geometry" in image ? image : await preprocessImage(image, plan);
     const [D, H, W] = shape;
     const size = [upTo(H, stride), upTo(W, stride)] as const;
@@ -235,69 +188,101 @@ export function oneShotSegmenter(
       number,
       number,
     ];
+    const framed = place !== undefined || prior !== undefined;
+    const frames = supports.map((each) => frameOf(each, framed ? kind : "slice"));
+    const frame = frameOf({ image: data, shape }, framed ? kind : "slice");
+    const inFeatures = (list: readonly (readonly number[])[]): Float32Array<ArrayBuffer> =>
+      Float32Array.from(list.flat(), (n) => n / stride);
+
+    const work = values.flatMap((value, k) => {
+      const range = ranges?.get(value);
+      if (ranges && !range) return [];
+      const showing = supports.flatMap(({ label }, n) => (label.includes(value) ? [n] : []));
+      return supportGroups(showing.map((n) => supports[n]), value, { depth: D, range }, {
+        slices,
+        chunks,
+        nearest,
+      })
+        .map(({ chosen, zs }) => ({ k, value, zs, chosen: chosen.map(({ n, z }) => ({ n: showing[n], z })) }));
+    });
     let done = 0;
-    const total = Math.ceil(D / batch) + values.length * chunks;
+    const total = Math.ceil(D / batch) + work.length;
     const advance = (): void => {
       signal?.throwIfAborted();
       onProgress?.(++done, total);
     };
     const query: Tensor[] = [];
     const held: Tensor[] = [];
-    /** Pending probabilities: class, slices, result. */
-    const coming: { k: number; zs: number[]; result: Tensor }[] = [];
+    const coming: Pending[] = [];
+    const counts: { local: Tensor; slices: number }[] = [];
+    const kept = new Map<string, Tensor>();
+    const supportFeatures = async ({ n, z }: SupportSlice): Promise<Tensor> => {
+      const key = `${n}:${z}`;
+      const before = kept.get(key);
+      if (before) return before;
+      const { image: pixels, shape: own } = supports[n];
+      using one = tensor(slicesOf(pixels, [...own], [z], supportSize), { shape: [1, channels, ...supportSize] });
+      const made = await features(params, one);
+      kept.set(key, made);
+      return made;
+    };
     try {
       for await (const part of featuresOf(data, shape, size)) {
         query.push(part);
         held.push(part);
         advance();
       }
-      for (const [k, value] of values.entries()) {
-        const showing = supports.filter(({ label }) => label.includes(value));
-        const range = ranges?.get(value);
-        if (ranges && !range) continue;
-        const areas = showing.map((each) => sliceRange(each.label, each.shape, value)!);
-        const chunkOf = (z: number): number => {
-          const [first, last] = range ?? areas[0];
-          const at = range ? z : ((z + 0.5) * showing[0].shape[0]) / D;
-          const part = Math.floor(((at - first) * chunks) / (last - first + 1));
-          return Math.min(chunks - 1, Math.max(0, part));
-        };
-        const [from, to] = range ?? [0, D - 1];
-        for (let c = 0; c < chunks; c++) {
-          const zs = Array.from({ length: to - from + 1 }, (_, n) => from + n).filter((z) => chunkOf(z) === c);
-          if (zs.length === 0) continue;
-          const chosen = showing.map((each, n) => supportSlice(each, value, areas[n], c, chunks));
-          const area = supportSize[0] * supportSize[1];
-          const labels = new Int32Array(showing.length * area);
-          const channels = plan.channels.length;
-          const images = new Float32Array(showing.length * channels * area);
-          showing.forEach((each, n) => {
-            images.set(slicesOf(each.image, [...each.shape], [chosen[n]], supportSize), n * channels * area);
-            extractBox(each.label, each.shape, labels, {
-              channels: 1,
-              start: [chosen[n], 0, 0],
-              size: [1, ...supportSize],
-              at: n * area,
-            });
-          });
-          using supportImages = tensor(images, { shape: [showing.length, channels, ...supportSize] });
-          using supportLabels = tensor(labels.map((each) => Number(each === value)), {
-            shape: [showing.length, ...supportSize],
-          });
-          using supportFeatures = await features(params, supportImages);
-          // Slices of one call come from one batch of features.
-          for (const [part, of] of query.entries()) {
-            const own = zs.filter((z) => Math.floor(z / batch) === part);
-            if (own.length === 0) continue;
-            using index = tensor(
-              Int32Array.from({ length: batch }, (_, n) => own[Math.min(n, own.length - 1)] - part * batch),
-            );
-            const result = await scores(of, index, supportFeatures, supportLabels);
-            held.push(result);
-            coming.push({ k, zs: own, result });
-          }
-          advance();
+      for (const { k, value, zs, chosen } of work) {
+        for (const [key, each] of kept) {
+          if (kept.size <= KEPT || chosen.some(({ n, z }) => key === `${n}:${z}`)) continue;
+          each.dispose();
+          kept.delete(key);
         }
+        const masks = chosen.map(({ n, z }): FramedMask => ({
+          mask: sliceMask(supports[n], z, value, supportSize),
+          size: supportSize,
+          frame: frames[n],
+        }));
+        const support = [];
+        for (const [at, each] of chosen.entries()) {
+          const mask = tensor(Int32Array.from(masks[at].mask), { shape: [1, ...supportSize] });
+          held.push(mask);
+          support.push({ features: await supportFeatures(each), mask });
+        }
+        const given = {
+          support,
+          ...(place && {
+            frames: {
+              support: tensor(inFeatures(chosen.map(({ n }) => frames[n])), { shape: [chosen.length, 4] }),
+              query: tensor(inFeatures([frame]), { shape: [4] }),
+            },
+          }),
+          ...(prior !== undefined && {
+            prior: tensor(
+              join(new Float32Array(size[0] * size[1]), priorLogOdds(masks, { size, frame, sigma: prior })),
+              { shape: [1, 2, ...size] },
+            ),
+          }),
+        };
+        held.push(...[given.frames?.support, given.frames?.query, given.prior].filter((t) => t !== undefined));
+        let counted = false;
+        // Slices of one call come from one batch of features.
+        for (const [part, of] of query.entries()) {
+          const own = zs.filter((z) => Math.floor(z / batch) === part);
+          if (own.length === 0) continue;
+          using index = tensor(
+            Int32Array.from(
+              { length: rowsFor(own.length, batch) },
+              (_, n) => own[Math.min(n, own.length - 1)] - part * batch,
+            ),
+          );
+          const { likely, local } = await scores({ query: of, index, ...given });
+          held.push(likely, local);
+          coming.push({ k, zs: own, result: likely });
+          if (!counted) counts.push({ local, slices: chosen.length });
+          counted = true;
+        }
+        advance();
       }
       const all = new Float32Array((values.length + 1) * D * H * W).fill(0.5, 0, D * H * W);
       for (const { k, zs, result } of coming) {
@@ -309,16 +294,21 @@ export function oneShotSegmenter(
           }
         });
       }
-      const labels = await restoreLabels(all, {
-        classes: values.length + 1,
-        shape,
-        geometry,
-        plan,
-        name: `labels of ${"geometry" in image ? image.id : image.name}`,
-      });
-      return { ...labels, data: Uint8Array.from(labels.data, (k) => (k === 0 ? 0 : values[k - 1])) };
+      if (onPrototypes && own.foreground !== "mask") {
+        const rows = Math.floor(supportSize[0] / stride / tall);
+        const columns = Math.floor(supportSize[1] / stride / wide);
+        const use = { sets: counts.length, local: 0, windows: 0, used: 0 };
+        for (const { local, slices } of counts) {
+          const n = await local.item();
+          use.local += Number(n > 0);
+          use.used += n;
+          use.windows += slices * rows * columns;
+        }
+        onPrototypes(use);
+      }
+      return await valuesOnGrid(all, { values, shape, geometry, plan, of: image });
     } finally {
-      for (const each of held) each.dispose();
+      for (const each of [...held, ...kept.values()]) each.dispose();
     }
   };
   return Object.assign(segment, {
@@ -327,4 +317,36 @@ export function oneShotSegmenter(
       scores.dispose();
     },
   });
+}
+
+const join = (a: Float32Array, b: Float32Array): Float32Array<ArrayBuffer> => {
+  const both = new Float32Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+};
+
+function checkSupports(supports: readonly SupportScan[], channels: number): void {
+  for (const { image, label, shape } of supports) {
+    const voxels = shape[0] * shape[1] * shape[2];
+    if (label.length === voxels && image.length === voxels * channels) continue;
+    throw new VoxgradError(
+      `oneShotSegmenter: a support of ${shape.join(" x ")} has ${image.length} values and ${label.length} labels`,
+    );
+  }
+}
+
+/** 1 where slice z shows a class, else 0, padded with 0 to a size. */
+function sliceMask(
+  { label, shape }: SupportScan,
+  z: number,
+  value: number,
+  size: readonly [number, number],
+): Float32Array<ArrayBuffer> {
+  const labels = extractBox(label, shape, new Int32Array(size[0] * size[1]), {
+    channels: 1,
+    start: [z, 0, 0],
+    size: [1, ...size],
+  });
+  return Float32Array.from(labels, (each) => Number(each === value));
 }

@@ -20,52 +20,11 @@ import {
 } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { ENCODER } from "./network_name.ts";
-import { largestSlices, oneShotSegmenter } from "./scans.ts";
-import type { OneShotOptions, OneShotSegmenter } from "./scans.ts";
-
-/** How an encoder compares slices: stored in its model file, as trained and evaluated. */
-export interface FewShotSettings {
-  /** Edge of a prototype window in feature pixels. */
-  readonly window: number;
-  /** Parts of a class along the slices. */
-  readonly chunks: number;
-  /** Local prototypes, or one per class. */
-  readonly prototypes: "alpnet" | "panet";
-  /** alpha of Eq. 4. */
-  readonly temperature: number;
-  /** See alpnet.classPrototypes. */
-  readonly rule: "code" | "paper";
-}
-
-/** User overrides; 0 and "run" keep the encoder's settings. */
-export interface OneShotSettings {
-  readonly window?: number;
-  readonly chunks?: number;
-  readonly prototypes?: "run" | "alpnet" | "panet";
-}
-
-const DEFAULTS: FewShotSettings = { window: 2, chunks: 3, prototypes: "alpnet", temperature: 20, rule: "code" };
-
-const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
-const RIGHT: Readonly<Record<keyof FewShotSettings, (value: unknown) => boolean>> = {
-  window: isCount,
-  chunks: isCount,
-  prototypes: (value) => value === "alpnet" || value === "panet",
-  temperature: (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
-  rule: (value) => value === "code" || value === "paper",
-};
-
-/** @throws ConfigError that names the file and the setting */
-function checkedSettings(found: Readonly<Record<string, unknown>>, file: string): FewShotSettings {
-  for (const [key, right] of Object.entries(RIGHT)) {
-    if (!right(found[key])) {
-      throw new ConfigError(
-        `${file}: its few-shot setting ${key} is ${JSON.stringify(found[key])?.slice(0, 80)}; train again`,
-      );
-    }
-  }
-  return found as unknown as FewShotSettings;
-}
+import { oneShotSegmenter } from "./scans.ts";
+import type { OneShotSegmenter } from "./scans.ts";
+import { checkedAsked, checkedSettings, FEW_SHOT, fewShotOptions } from "./settings.ts";
+import type { FewShotSettings, OneShotSettings } from "./settings.ts";
+import { largestSlices } from "./slices.ts";
 
 /**
  * The settings of an encoder whose file lacks them (voxgrad before 0.2): from config.json in its run folder, or else
@@ -79,35 +38,20 @@ async function settingsBeside({ file, folder }: LoadedModel): Promise<FewShotSet
   const { testWindow: window, chunks, temperature, rule, arm } = options;
   const prototypes = ["panet", "ssl-panet"].includes(String(arm)) ? "panet" as const : "alpnet" as const;
   if (window !== undefined) {
-    return checkedSettings({ ...DEFAULTS, window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
+    return checkedSettings({ window, chunks, temperature, rule, prototypes }, `${folder}/config.json`);
   }
   print(
-    `${file}: it does not say how the encoder was measured; window ${DEFAULTS.window}, ${DEFAULTS.chunks} chunks ` +
+    `${file}: it does not say how the encoder was measured; window ${FEW_SHOT.window}, ${FEW_SHOT.chunks} chunks ` +
       "and local prototypes are taken",
   );
-  return DEFAULTS;
-}
-
-/** The encoder's settings with user overrides, as options of oneShotSegmenter. */
-export function fewShotOptions(
-  own: FewShotSettings,
-  asked: OneShotSettings = {},
-):
-  & Pick<OneShotOptions, "foreground" | "background">
-  & Required<Pick<OneShotOptions, "window" | "chunks" | "temperature" | "rule">> {
-  const prototypes = asked.prototypes === "alpnet" || asked.prototypes === "panet" ? asked.prototypes : own.prototypes;
-  return {
-    window: asked.window || own.window,
-    chunks: asked.chunks || own.chunks,
-    temperature: own.temperature,
-    rule: own.rule,
-    ...(prototypes === "panet" && { foreground: "mask", background: "mask" }),
-  };
+  return FEW_SHOT;
 }
 
 /** A trained encoder and its plan. */
 export interface OneShot {
   readonly plan: Plan;
+  /** How the encoder compares slices here. */
+  readonly settings: FewShotSettings;
   readonly segment: OneShotSegmenter;
 }
 
@@ -145,8 +89,9 @@ export async function encoderOf(loaded: LoadedModel) {
  * ```
  */
 export async function loadOneShot(run: ModelSource, asked: OneShotSettings = {}): Promise<OneShot> {
-  const { model, params, plan, settings } = await encoderOf(await loadModel(run));
-  return { plan, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings, asked) }) };
+  const { model, params, plan, settings: own } = await encoderOf(await loadModel(run));
+  const settings = checkedAsked(own, asked);
+  return { plan, settings, segment: oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) }) };
 }
 
 /** Letters of both directions along the axes [z, y, x] of a scan in RAS. */
@@ -172,7 +117,10 @@ export const patientAxis = ({ affine }: Pick<Volume, "affine">, stored: 0 | 1 | 
  *
  * @returns storage: 0, 1 or 2 for x, y or z of the volume; patient: the axis nearest to it
  */
-export function sliceAxis(image: Pick<Volume, "affine">, plan: Plan): { storage: 0 | 1 | 2; patient: PatientAxis } {
+export function sliceAxis(
+  image: Pick<Volume, "affine">,
+  plan: Pick<Plan, "orientation" | "transpose">,
+): { storage: 0 | 1 | 2; patient: PatientAxis } {
   const storage = storedAxis(image, plan, 0);
   return { storage, patient: patientAxis(image, storage) };
 }
@@ -201,7 +149,7 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
  * it is extended to the next slice.
  *
  * @param support label: values from 0 to 255 on the grid of the image
- * @param options slices: "largest" keeps, for each class, only the slice that shows most of it; default "chunks"
+ * @param options slices: "largest" keeps, for each class, only the slice that shows most of it; any other keeps all
  * @returns lost: a message naming the classes lost anyway, with the reason
  * @throws ConfigError, DatasetError for invalid labels; DatasetError if the grids differ
  * @example
@@ -216,7 +164,7 @@ function thickened(label: Volume, values: readonly number[], plan: Plan): Volume
 export async function prepareSupport(
   { id, image, label: stored }: { id: string; image: Volume; label: Volume },
   plan: Plan,
-  { slices = "chunks" }: { slices?: "chunks" | "largest" } = {},
+  { slices }: { readonly slices?: OneShotSettings["slices"] } = {},
 ): Promise<{ support: PreparedCase; lost?: string }> {
   checkGrid(image, stored, 0.05);
   const given = wholeLabels(stored);
@@ -236,4 +184,34 @@ export async function prepareSupport(
   const size = plan.spacing.map((mm) => Number(mm.toPrecision(3))).join(" x ");
   const where = `in what the encoder sees, voxels of ${size} mm where the scan is not 0`;
   return { support, lost: `${given.name}: nothing of class ${first} is left ${where}; label more of it` };
+}
+
+/**
+ * Labels of a scan of which some slices were labeled by hand: in a slice that shows a class, the class is as it was
+ * labeled there.
+ *
+ * @param found labels of the scan
+ * @param painted what was labeled, on the same grid; a slice that shows nothing of a class says nothing of it
+ * @param plan of the encoder, along whose slices it was labeled
+ * @example
+ * ```ts
+ * import { readLabelVolume, readPlan } from "voxgrad/imaging";
+ * import { keepPainted } from "voxgrad/models";
+ *
+ * const [found, painted] = [await readLabelVolume("found.nii.gz"), await readLabelVolume("painted.nii.gz")];
+ * const labels = keepPainted(found, painted, await readPlan("plan.json"));
+ * ```
+ */
+export function keepPainted(found: Volume, painted: Volume, plan: Pick<Plan, "orientation" | "transpose">): Volume {
+  const { storage } = sliceAxis(painted, plan);
+  const [X, Y] = painted.shape;
+  const [stride, count] = [[1, X, X * Y][storage], painted.shape[storage]];
+  const shown = Array.from({ length: count }, () => new Set<number>());
+  const sliceOf = (i: number): Set<number> => shown[Math.floor(i / stride) % count];
+  painted.data.forEach((value: number, i: number) => void (value > 0 && sliceOf(i).add(value)));
+  const data = Uint8Array.from(found.data, (value, i) => {
+    const own = painted.data[i];
+    return own > 0 || sliceOf(i).has(value) ? own : value;
+  });
+  return { ...found, data };
 }

@@ -1,16 +1,24 @@
 /** Episode sources of an ALPNet training, and the supports for its held-out cases. */
 import {
   type CaseSource,
+  extractBox,
   openSuperpixels,
   type PreparedCase,
   storeFolder,
   type Volume,
 } from "../../engine/imaging/mod.ts";
 import { choice, ConfigError, type Entries, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
-import { annotatedEpisodes, type DrawEpisode, superpixelEpisodes } from "./episodes.ts";
-import { oneShotSegmenter, paddedFeatures, sliceRanges } from "./scans.ts";
+import { compile, slice, sum, type Tensor, tensor, tree, zeros } from "../../engine/mod.ts";
+import { type Statistics, withStatistics } from "../resnet/resnet.ts";
+import * as alpnet from "./alpnet.ts";
+import type { FewShotOptions } from "./alpnet.ts";
+import type { Encoder, EncoderParams } from "./encoder.ts";
+import { annotatedEpisodes, type DrawEpisode, type EpisodeBatch, superpixelEpisodes } from "./episodes.ts";
+import { copiedSegmenter } from "./copied.ts";
+import { oneShotSegmenter, paddedFeatures } from "./scans.ts";
 import type { OneShotModel } from "./scans.ts";
-import { fewShotOptions, type FewShotSettings } from "./support.ts";
+import { fewShotOptions, type FewShotSettings } from "./settings.ts";
+import { sliceRanges } from "./slices.ts";
 
 /** Slice edge in the paper, and its minimum superpixel size in pixels. */
 const PAPER_SIDE = 256;
@@ -80,7 +88,7 @@ export async function trainingEpisodes(
  * slices.
  */
 export async function supportsOf(
-  options: { support: string },
+  options: { support: string; arm: string },
   training: TrainingRun,
   { settings, outputStride }: { settings: FewShotSettings; outputStride: number },
 ): Promise<Map<string, PreparedCase>> {
@@ -96,7 +104,7 @@ export async function supportsOf(
       );
     }
     supports.set(name, support);
-    if (settings.prototypes === "panet") continue;
+    if (settings.prototypes === "panet" || options.arm === "copied") continue;
     for (const id of [item.id, ...split.val]) {
       const { shape } = await training.store.get(id);
       const least = Math.min(...paddedFeatures(shape, outputStride));
@@ -120,12 +128,88 @@ export function heldOutSegmenter(
   { plan, store }: TrainingRun,
   { model, params, settings }: { model: OneShotModel; params: object; settings: FewShotSettings },
   support: PreparedCase | undefined,
-  { ranges }: { ranges: "known" | "unknown" },
+  { ranges, arm }: { ranges: "known" | "unknown"; arm: string },
 ): (image: Volume, id: string) => Promise<Volume> {
   if (!support) return async (image) => image;
   print(`Support: ${support.id}`);
-  const segment = oneShotSegmenter(model, params, { plan, ...fewShotOptions(settings) });
+  const options = { plan, ...fewShotOptions(settings) };
+  const { slices, chunks } = options;
+  const segment = arm === "copied"
+    ? copiedSegmenter({ plan, slices, chunks })
+    : oneShotSegmenter(model, params, options);
   const values = plan.labels.map((_, value) => value).slice(1);
   return async (image, id) =>
     segment(image, [support], ranges === "known" ? { ranges: sliceRanges(await store.get(id), values) } : {});
+}
+
+/** Slices of a pass over the cases that go through the encoder together. */
+const PASS = 8;
+
+/**
+ * Parameters whose batch norms have the statistics of a source's slices, by one pass over all of them; no label is
+ * looked at. For an encoder that is not trained: with statistics of 0 and 1 its batch norms would do nothing.
+ *
+ * @param size of the slices, as in training
+ */
+export async function withSliceStatistics(
+  model: Encoder,
+  params: EncoderParams,
+  source: CaseSource,
+  size: readonly [number, number],
+): Promise<EncoderParams> {
+  const add = compile((p: EncoderParams, images: Tensor, sums: Statistics): Statistics => {
+    const { statistics } = model.applyTraining(p, images, { momentum: 1 });
+    return Object.fromEntries(Object.entries(statistics).map(([key, t]) => [key, sums[key].add(t)]));
+  });
+  let sums: Statistics = tree.map(
+    model.applyTraining(params, zeros([1, model.config.inputChannels, ...size])).statistics,
+    (t) => zeros(t.shape),
+  );
+  let count = 0;
+  for (const id of source.ids) {
+    const { image, shape, channels } = await source.get(id);
+    for (let from = 0; from < shape[0]; from += PASS) {
+      const images = new Float32Array(PASS * channels * size[0] * size[1]);
+      for (let n = 0; n < PASS; n++) {
+        // The last slices stand in for those that a batch lacks.
+        const start = [Math.min(from + n, shape[0] - 1), 0, 0];
+        extractBox(image, shape, images, { channels, start, size: [1, ...size], at: (n * images.length) / PASS });
+      }
+      sums = await add(params, tensor(images, { shape: [PASS, channels, ...size] }), sums);
+      count++;
+    }
+  }
+  add.dispose();
+  return withStatistics(params, tree.map(sums, (t) => t.div(count)));
+}
+
+/** Episodes that are drawn to tell how far local prototypes are in use. */
+const TOLD = 32;
+
+/**
+ * Tells how far a training has local prototypes of its classes, by some of its episodes.
+ *
+ * @param draw the k-th episode
+ * @param options as of the training's episodes
+ */
+export async function tellPrototypes(
+  draw: (k: number) => Promise<EpisodeBatch>,
+  { stride, temperature: _, ...options }: FewShotOptions & { readonly stride: number },
+): Promise<void> {
+  if (options.foreground === "mask") return;
+  const used = compile((label: Tensor) => {
+    const support = slice(label, { end: [1] });
+    const features = zeros([1, 1, ...label.shape.slice(1).map((n) => n / stride)]);
+    const [, own] = alpnet.classPrototypes(features, support, options);
+    return sum(slice(own.used, { end: [own.windows] }).cast("f32"));
+  });
+  const counts: number[] = [];
+  for (let k = 1; k <= TOLD; k++) counts.push(await (await used((await draw(k)).label)).item());
+  used.dispose();
+  const local = counts.filter((n) => n > 0).length;
+  const mean = counts.reduce((a, b) => a + b, 0) / TOLD;
+  print(
+    `Local prototypes of the class: in ${local} of ${TOLD} episodes, ${mean.toPrecision(2)} on average` +
+      (local === 0 ? "; some with smaller windows, larger superpixels or slices, or --stride 4" : ""),
+  );
 }

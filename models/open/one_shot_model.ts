@@ -3,21 +3,25 @@ import { check, VoxgradError } from "../../engine/mod.ts";
 import { checkSpacing, isVolume, type PreparedCase, readLabelVolume, wholeLabels } from "../../engine/imaging/mod.ts";
 import { type LoadedModel, resident } from "../../engine/train/mod.ts";
 import { oneShotSegmenter } from "../alpnet/scans.ts";
-import { encoderOf, fewShotOptions, type OneShotSettings, prepareSupport } from "../alpnet/support.ts";
+import { fewShotOptions, type OneShotSettings, settingsWith } from "../alpnet/settings.ts";
+import { encoderOf, keepPainted, prepareSupport } from "../alpnet/support.ts";
 import { readScan, type SegmentationModel, type Support, writable } from "./segmentation_model.ts";
 
 export interface OneShotModelOptions extends OneShotSettings {
-  readonly slices?: "chunks" | "largest";
   readonly batch?: number;
   readonly anySpacing?: boolean;
 }
 
 /** The model of an encoder. */
 export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOptions): Promise<SegmentationModel> {
-  const { batch, anySpacing = false, slices = "chunks", ...asked } = options;
+  const { batch, anySpacing = false, ...asked } = options;
   const { model, params, plan, settings } = await encoderOf(loaded);
   const build = (own: object) =>
-    oneShotSegmenter(model, own, { plan, ...fewShotOptions(settings, asked), ...(batch !== undefined && { batch }) });
+    oneShotSegmenter(model, own, {
+      plan,
+      ...fewShotOptions(settingsWith(settings, asked)),
+      ...(batch !== undefined && { batch }),
+    });
   const encoder = resident("model", params, build);
   const channels = plan.channels.map(({ name }) => name);
 
@@ -52,14 +56,17 @@ export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOpt
         const supports: PreparedCase[] = [];
         for (const each of examples) {
           stop();
-          const { support: prepared, lost } = await prepareSupport(each, plan, { slices });
+          const { support: prepared, lost } = await prepareSupport(each, plan, asked);
           if (lost !== undefined) throw new VoxgradError(lost);
           supports.push(prepared);
         }
-        return segment(image, supports, {
+        const found = await segment(image, supports, {
           signal: { throwIfAborted: stop },
           onProgress: (done, total) => onProgress?.({ done, total }),
         });
+        // Slices of the scan itself that are labeled stay as they are.
+        const own = given.findIndex((each) => each.image === scan);
+        return own < 0 ? found : keepPainted(found, examples[own].label, plan);
       });
       return { labels: writable(labels) };
     },

@@ -24,19 +24,38 @@ export interface OpenModelOptions {
   readonly postprocess?: boolean;
   /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
   readonly anySpacing?: boolean;
-  /** Of an encoder: which slices of the support are used, one for each part of a class or the one that shows most. */
+  /**
+   * Of an encoder, as what follows, by default as it was measured: which slices of the support are used, one for each
+   * part of a class, the labeled ones nearest in height, or the one that shows most.
+   */
   readonly slices?: OneShotModelOptions["slices"];
-  /** Of an encoder: parts of a class along the slices; default as it was measured. */
+  /** Parts of a class along the slices. */
   readonly chunks?: OneShotModelOptions["chunks"];
-  /** Of an encoder: edge of a prototype's window in features; default as it was measured. */
+  /** How many of the nearest slices. */
+  readonly nearest?: OneShotModelOptions["nearest"];
+  /** Edge of a prototype's window in features. */
   readonly window?: OneShotModelOptions["window"];
-  /** Of an encoder: local prototypes, or one for each class; default as it was trained. */
+  /** Edge of the square that a class must contain to have local prototypes. */
+  readonly probe?: OneShotModelOptions["probe"];
+  /** Local prototypes, or one for each class. */
   readonly prototypes?: OneShotModelOptions["prototypes"];
+  /** Weight of where a prototype lies, and the pixels over which places count as near. */
+  readonly place?: OneShotModelOptions["place"];
+  readonly placeSigma?: OneShotModelOptions["placeSigma"];
+  /** Pixels by which the support's masks are blurred to say where to look; 0: not. */
+  readonly prior?: OneShotModelOptions["prior"];
+  /** What places are relative to. */
+  readonly frame?: OneShotModelOptions["frame"];
+  /** Scans are cropped around a structure and aligned alike: nearest slices, places and a prior. */
+  readonly aligned?: OneShotModelOptions["aligned"];
 }
 
 const COMMON = ["batch", "anySpacing"];
 const OF_WINDOWS = ["step", "mirror", "postprocess"];
-const OF_ENCODERS = ["slices", "chunks", "window", "prototypes"];
+const OF_ENCODERS = [
+  ...["slices", "chunks", "nearest", "window", "probe", "prototypes"],
+  ...["place", "placeSigma", "prior", "frame", "aligned"],
+];
 const MIRRORS = ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"];
 
 /**

@@ -11,7 +11,10 @@ export type Scan = FileSource | Volume | readonly (FileSource | Volume)[];
 /** A labeled scan, for the model of an encoder. */
 export interface Support {
   readonly image: Scan;
-  /** Integers on the grid of the image; each value above 0 is a class. */
+  /**
+   * Integers on the grid of the image; each value above 0 is a class. If the image is the scan itself, slices that show
+   * a class come back as they are labeled.
+   */
   readonly labels: FileSource | Volume;
 }
 

@@ -136,9 +136,11 @@ const LEAST = 1e-7;
 
 /**
  * Raises each channel of a sample, rescaled to 0..1 by its minimum and maximum, to its own power, with probability p;
- * the channel keeps its mean and standard deviation. A constant channel is unchanged.
+ * the channel keeps its mean and standard deviation, or with `keep: "range"` its minimum and maximum, so that its
+ * brightness changes. A constant channel is unchanged.
  *
- * @param options nnU-Net's are { p: 0.3, gamma: [0.7, 1.5] }, after { p: 0.1, gamma: [0.7, 1.5], invert: true }
+ * @param options nnU-Net's are { p: 0.3, gamma: [0.7, 1.5] }, after { p: 0.1, gamma: [0.7, 1.5], invert: true }; those
+ *   of SSL-ALPNet's code { p: 1, gamma: [0.5, 1.5], keep: "range" }
  * @throws VoxgradError for other options
  * @example
  * ```ts
@@ -151,10 +153,11 @@ const LEAST = 1e-7;
  */
 export function gamma<B extends Batch>(key: Tensor, batch: B, options: GammaOptions): B {
   const name = "augment.gamma";
-  checkOptions(name, options, ["p", "gamma", "invert"]);
+  checkOptions(name, options, ["p", "gamma", "invert", "keep"]);
   checkBatch(name, batch);
-  const { p, gamma: range, invert = false } = options;
+  const { p, gamma: range, invert = false, keep = "moments" } = options;
   checkChance(name, options, { gamma: range });
+  check(keep === "moments" || keep === "range", name, () => `keep is "moments" or "range", got ${show(keep)}`);
   check(range[0] > 0, name, () => `gamma is above 0, got ${show(range)}`);
   if (p === 0) return batch;
   const { image } = batch;
@@ -165,11 +168,14 @@ export function gamma<B extends Batch>(key: Tensor, batch: B, options: GammaOpti
   // Measured from the end that the power leaves fixed; the minimum of the negative image is the maximum.
   const part = div(invert ? sub(high, image) : sub(image, low), maximum(width, LEAST));
   const raised = mul(pow(minimum(part, 1), power), invert ? neg(width) : width);
-  const before = statistics(image);
-  const after = statistics(raised);
-  const ratio = div(after.scale, before.scale);
-  const restored = add(mul(sub(raised, after.mean), ratio), before.mean);
+  const restored = keep === "range" ? add(raised, invert ? high : low) : withMoments(raised, image);
   return { ...batch, image: where(logicalAnd(greater(power, 0), greater(width, 0)), restored, image) };
+}
+
+/** x with the mean and standard deviation of each channel of another image. */
+function withMoments(x: Tensor, image: Tensor): Tensor {
+  const [before, after] = [statistics(image), statistics(x)];
+  return add(mul(sub(x, after.mean), div(after.scale, before.scale)), before.mean);
 }
 
 /** Mean and 1 / standard deviation of each channel, [N, C, 1, ...]. */

@@ -80,6 +80,8 @@ export interface GammaOptions {
   readonly gamma: Range;
   /** Apply to the negative image. */
   readonly invert?: boolean;
+  /** What a channel keeps: its mean and standard deviation (default), or its minimum and maximum. */
+  readonly keep?: "moments" | "range";
 }
 export interface MirrorOptions {
   /** Probability of each axis. */

@@ -20,10 +20,13 @@ import {
   RunFolder,
   splitList,
   trimSlashes,
+  unused,
 } from "../../../engine/train/mod.ts";
-import { evaluateSupports, evaluateWithin } from "./modes.ts";
+import { evaluateSupports } from "./over_supports.ts";
+import { evaluateWithin } from "./within_scans.ts";
 import type { Encoder, Evaluation } from "./results.ts";
-import { encoderOf, fewShotOptions } from "../support.ts";
+import { checkedAsked, fewShotOptions } from "../settings.ts";
+import { encoderOf } from "../support.ts";
 import type { OneShotEvaluationOptions } from "./options.ts";
 
 const isImage = (path: string): boolean => /\.(nii|hdr)(\.gz)?$/.test(path);
@@ -57,13 +60,12 @@ export async function evaluateOneShot(options: OneShotEvaluationOptions): Promis
     // Limits of what may be used (--cache, --memory, --workers) hold where nothing is used too.
     supports: over,
     seed: over,
-    chunks: over,
+    ...unused(over, "chunks", "slices", "nearest"),
     slice: within,
     preparation: within,
     side: own,
     clip: own,
     cases: isImage(options.data) && "--data is one image",
-    window: options.prototypes === "panet" && "--prototypes panet has one prototype a class, and no windows",
   });
   const encoder = await openEncoder(options);
   const { dataset, labels } = await openData(options, encoder);
@@ -96,7 +98,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
   };
   const folder = path.endsWith(".safetensors") ? path.replace(/(^|\/)[^/]*$/, "") || "." : path;
   const { model, params, plan, settings, description } = await encoderOf(await loadModel(path));
-  const { chunks, ...fewShot } = fewShotOptions(settings, options);
+  const used = checkedAsked(settings, options);
   // Config and splits of a cross-validation are next to its folds.
   const fold = /^(.*)\/fold_(\d+)$/.exec(folder);
   const run = await new RunFolder(fold ? fold[1] : folder).readJson("config.json") as RunConfig | undefined;
@@ -106,8 +108,7 @@ async function openEncoder(options: OneShotEvaluationOptions): Promise<Encoder> 
     model,
     params,
     plan,
-    fewShot,
-    chunks,
+    fewShot: fewShotOptions(used),
     folder,
     data: run?.dataset?.folder ?? "",
     trained: split?.train ?? [],

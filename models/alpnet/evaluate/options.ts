@@ -1,7 +1,8 @@
 /** The options of a one-shot evaluation. */
 import { choice, type Entries, entry } from "../../../engine/train/mod.ts";
+import { askedEntries, type AskedSettings } from "../settings.ts";
 
-export interface OneShotEvaluationOptions {
+export interface OneShotEvaluationOptions extends AskedSettings {
   readonly run: string;
   readonly data: string;
   readonly labels: string;
@@ -12,9 +13,6 @@ export interface OneShotEvaluationOptions {
   readonly supports: number;
   readonly seed: number;
   readonly ranges: "known" | "unknown";
-  readonly prototypes: "run" | "alpnet" | "panet";
-  readonly window: number;
-  readonly chunks: number;
   readonly within: boolean;
   readonly slice: number;
   readonly preparation: "plan" | "own";
@@ -60,13 +58,7 @@ export const oneShotEntries: Entries<OneShotEvaluationOptions> = {
     ["known", "unknown"],
     "whether a held-out case tells in which slices a class begins and ends, as the papers measure",
   ),
-  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
-  window: entry(0, "edge of a prototype's window in features; 0: the run's --testWindow", { integer: true, min: 0 }),
-  chunks: entry(
-    0,
-    "parts of a class along the slices, each with a slice of the support; 0: as the run; with --within it is one",
-    { integer: true, min: 0 },
-  ),
+  ...askedEntries,
   within: entry(false, "segment each scan by one labeled slice of its own, and measure the other slices"),
   slice: entry(
     0,

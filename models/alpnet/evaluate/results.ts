@@ -2,9 +2,8 @@
 import { deviceInfo, isPlain, listed as namesOf, VERSION } from "../../../engine/mod.ts";
 import type { ClassComparison, ComparedClass, Dataset, Plan } from "../../../engine/imaging/mod.ts";
 import { ConfigError, fileDigests, JsonLines, type RunFolder } from "../../../engine/train/mod.ts";
-import type { FewShotOptions } from "../alpnet.ts";
 import type { OneShotEvaluationOptions } from "./options.ts";
-import type { OneShotModel } from "../scans.ts";
+import type { OneShotModel, OneShotOptions } from "../scans.ts";
 
 /** A trained encoder, and the settings of its run. */
 export interface Encoder {
@@ -12,8 +11,7 @@ export interface Encoder {
   readonly params: object;
   readonly plan: Plan;
   /** Settings of the run, unless overridden on the command line. */
-  readonly fewShot: Omit<FewShotOptions, "ways">;
-  readonly chunks: number;
+  readonly fewShot: OneShotOptions;
   readonly folder: string;
   /** Folder of the run's dataset; "" if only the model file exists. */
   readonly data: string;
@@ -48,7 +46,7 @@ const settingsOf = ({ options, encoder, dataset, classes }: Evaluation): Record<
   ...encoder.fewShot,
   ...(options.within
     ? { slice: options.slice, preparation: options.preparation, side: options.side, clip: options.clip }
-    : { chunks: encoder.chunks }),
+    : {}),
 });
 
 /**

@@ -16,9 +16,12 @@ import {
   volumeLike,
 } from "../../../engine/imaging/mod.ts";
 import { ConfigError } from "../../../engine/train/mod.ts";
-import { largestSlices, oneShotSegmenter, sliceRanges } from "../scans.ts";
+import { copiedSegmenter } from "../copied.ts";
+import { oneShotSegmenter } from "../scans.ts";
+import { largestSlices, sliceRanges } from "../slices.ts";
 import { patientAxis, storedAxis } from "../support.ts";
-import type { OneShotModel, OneShotOptions, SliceRange, SupportScan } from "../scans.ts";
+import type { OneShotModel, OneShotOptions, OneShotSegmentOptions } from "../scans.ts";
+import type { SliceRange, SupportScan } from "../slices.ts";
 
 /** Options for preparing a single scan. */
 export interface ScanPlanOptions {
@@ -236,7 +239,7 @@ export function compareOtherSlices(
   };
 }
 
-export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "chunks"> {
+export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "chunks" | "slices" | "nearest"> {
   /** Of the encoder. */
   readonly plan: Plan;
   /** Classes by their values in the label; one value each. */
@@ -245,6 +248,8 @@ export interface WithinOptions extends ScanPlanOptions, Omit<OneShotOptions, "ch
   readonly slice?: number | undefined;
   /** "known": only slices from the first to the last that show a class are segmented, as in the papers; else all. */
   readonly ranges: "known" | "unknown";
+  /** As of oneShotSegmenter. */
+  readonly onPrototypes?: OneShotSegmentOptions["onPrototypes"];
 }
 
 export interface WithinScan {
@@ -253,8 +258,11 @@ export interface WithinScan {
   readonly places: SlicePlaces;
   /** Pixels of a prepared slice. */
   readonly size: readonly [number, number];
-  /** By class; given: the labeled slice in picture order, -1 if the scan (or the requested slice) lacks the class. */
-  readonly classes: readonly (OtherSlices & { readonly given: number })[];
+  /**
+   * By class; given: the labeled slice in picture order, -1 if the scan (or the requested slice) lacks the class;
+   * copied: Dice of the others if they get the labeled slice's mask.
+   */
+  readonly classes: readonly (OtherSlices & { readonly given: number; readonly copied: number })[];
 }
 
 /**
@@ -282,7 +290,7 @@ export async function segmentWithin(
   loaded: LoadedCase,
   options: WithinOptions,
 ): Promise<WithinScan> {
-  const { plan, classes, preparation, side, clip, slice, ranges, ...own } = options;
+  const { plan, classes, preparation, side, clip, slice, ranges, onPrototypes, ...own } = options;
   const { image, label } = loaded;
   if (!label) throw new VoxgradError(`${image.name}: it has no label; one of its slices is to be the support`);
   const scanPlan = planOfScan(image, plan, { preparation, side, clip });
@@ -301,12 +309,11 @@ export async function segmentWithin(
       } ${where}; name another slice or class`,
     );
   }
-  const segment = oneShotSegmenter(model, params, { ...own, plan: scanPlan, chunks: 1 });
-  const prediction = await segment(
-    prepared,
-    [support],
-    ranges === "known" ? { ranges: sliceRanges(scan, values) } : {},
-  );
+  const one = { plan: scanPlan, slices: "chunks", chunks: 1 } as const;
+  const segment = oneShotSegmenter(model, params, { ...own, ...one });
+  const known = ranges === "known" ? { ranges: sliceRanges(scan, values) } : {};
+  const prediction = await segment(prepared, [support], { ...known, onPrototypes });
+  const copy = await copiedSegmenter(one)(prepared, [support], known);
   return {
     prediction,
     places,
@@ -317,12 +324,14 @@ export async function segmentWithin(
       if (z === undefined) {
         return {
           given: -1,
+          copied: NaN,
           compared: compareLabels(prediction, label, { classes: [of], labelsPresent: [] })[0],
           bySlice: [],
         };
       }
       const stored = places.stored(z);
-      return { given: places.shown(stored), ...compareOtherSlices(prediction, label, { of, given: stored, places }) };
+      const compare = (labels: Volume) => compareOtherSlices(labels, label, { of, given: stored, places });
+      return { given: places.shown(stored), ...compare(prediction), copied: compare(copy).compared.dice };
     }),
   };
 }

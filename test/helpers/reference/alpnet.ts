@@ -11,7 +11,7 @@ export interface Pooling {
   readonly window: readonly [number, number];
   readonly threshold: number;
   readonly inclusive?: boolean;
-  readonly probe?: number;
+  readonly probe?: number | readonly [number, number];
 }
 
 const at = (m: Maps, n: number, c: number, y: number, x: number): number => m.data[((n * m.c + c) * m.h + y) * m.w + x];
@@ -46,8 +46,9 @@ export function prototypes(support: Maps, mask: Float64Array, p: Pooling): numbe
     return inside.flatMap((yes, k) => (yes ? [means.map((m) => m[k])] : []));
   });
   if (p.mode === "gridconv") return local.length > 0 ? local : [center];
-  const side = Math.min(p.probe ?? 0, h, w);
-  const poor = side > 0 && Math.max(...range(support.n).flatMap((s) => share(s, [side, side]))) < p.threshold;
+  const [high, wide] = typeof p.probe === "object" ? p.probe : [p.probe ?? 0, p.probe ?? 0];
+  const sides = [Math.min(high, h), Math.min(wide, w)] as const;
+  const poor = p.probe !== undefined && Math.max(...range(support.n).flatMap((s) => share(s, sides))) < p.threshold;
   return poor || shots.length === 0 ? [center] : [...local, ...shots.map(central)];
 }
 
@@ -100,6 +101,8 @@ export interface Head {
   readonly window: readonly [number, number];
   readonly threshold: number;
   readonly temperature: number;
+  /** Of the rule "code"; the window without it. */
+  readonly probe?: number;
 }
 
 /** Prototypes of all classes, the background's first. */
@@ -112,7 +115,7 @@ export const classes = (support: Maps, labels: Labels, o: Head): number[][][] =>
     if (k === 0) {
       return prototypes(support, mask, { mode: o.background, window, threshold: paper ? 1 - threshold : threshold });
     }
-    const own = paper ? { inclusive: true } : { probe: 4 };
+    const own = paper ? { inclusive: true } : { probe: o.probe ?? window };
     return prototypes(support, mask, { mode: o.foreground, window, threshold, ...own });
   });
 

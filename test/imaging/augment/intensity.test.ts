@@ -141,16 +141,17 @@ test("brightness(), contrast() and gamma() as loops in float64", async () => {
     1e-6,
     "contrast",
   );
-  for (const invert of [false, true]) {
+  for (const [invert, keep] of [[false, "moments"], [true, "moments"], [false, "range"], [true, "range"]] as const) {
     const raised = each(0.5, (x, c) => {
       const sign = invert ? -1 : 1;
       const y = x.map((v) => sign * v);
       const [low, high] = [Math.min(...y), Math.max(...y)];
       const z = y.map((v) => ((v - low) / (high - low)) ** factor(c, [0.7, 1.5]) * (high - low) + low);
+      if (keep === "range") return z.map((v) => sign * v);
       return z.map((v) => sign * (((v - mean(z)) / deviation(z)) * deviation(y) + mean(y)));
     });
-    const got = augment.gamma(key, { image }, { p: 0.5, gamma: [0.7, 1.5], invert }).image;
-    await assertClose(got, { shape, data: raised }, 3e-6, `gamma, invert ${invert}`);
+    const got = augment.gamma(key, { image }, { p: 0.5, gamma: [0.7, 1.5], invert, keep }).image;
+    await assertClose(got, { shape, data: raised }, 3e-6, `gamma, invert ${invert}, keep ${keep}`);
   }
 });
 

@@ -81,6 +81,7 @@ test("alpnet.prototypeSimilarity() of several images agrees with loops for any w
     { mode: "gridconv+", window: [2, 3], threshold: 0.95 },
     { mode: "gridconv+", window: [1, 2], threshold: 0.6, probe: 4 },
     { mode: "gridconv+", window: [9, 11], threshold: 0.4, probe: 40 },
+    { mode: "gridconv+", window: [1, 2], threshold: 0.6, probe: [1, 5] },
   ];
   const values = Object.values(masks).map((f) =>
     Float64Array.from({ length: S * H * W }, (_, i) => f(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W))
@@ -109,6 +110,8 @@ test("alpnet.prototypeSimilarity() of several images agrees with loops for any w
 const heads: (Partial<reference.Head> & { ways: number })[] = [
   { ways: 1 },
   { ways: 2, window: [2, 3] },
+  { ways: 2, window: [2, 3], probe: 4 },
+  { ways: 2, window: [1, 1], probe: 6 },
   { ways: 2, window: [2, 2], rule: "paper" },
   { ways: 2, foreground: "mask", background: "mask", temperature: 5 },
 ];
@@ -266,6 +269,8 @@ test("alpnet.prototypeSimilarity() and others throw on bad arguments with the fi
   refuses(() => alpnet.prototypeSimilarity(zeros([2, 6, 8]), x, m), /as many channels, got 2 and 3/);
   refuses(() => alpnet.classPrototypes(f, l, { ways: 0 }), /ways is an integer >= 1, got 0/);
   refuses(() => alpnet.classPrototypes(f, zeros([1, 12, 16])), /support labels are i32 or u32 \[1, height, width\]/);
+  refuses(() => alpnet.classPrototypes(f, l, { probe: 0 }), /probe is an integer >= 1 or two, got 0/);
+  refuses(() => alpnet.classPrototypes(f, l, { rule: "paper", probe: 4 }), /the rule "paper" asks for no probe, got 4/);
   refuses(() => alpnet.classPrototypes(f, l, { rule: "eq2" as any }), /rule is "code" or "paper", got "eq2"/);
   const episode = { query: f, queryLabels: l, support: f, supportLabels: l };
   refuses(() => alpnet.episodeLoss(episode, { weights: [1] }), /weights are 2 numbers/);

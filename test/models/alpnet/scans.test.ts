@@ -13,7 +13,7 @@ import {
   superpixelEpisodes,
   transformed,
 } from "../../../models/mod.ts";
-import { sliceRange } from "../../../models/alpnet/scans.ts";
+import { sliceRange } from "../../../models/alpnet/slices.ts";
 
 const SHAPE = [5, 11, 14] as const;
 const AREA = 11 * 14;

@@ -4,11 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice } from "../../../engine/mod.ts";
-import { readVolume, writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
+import { closeDevice, random, tensor } from "../../../engine/mod.ts";
+import { inMemory, readVolume, writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
 import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
+import { alpnet, withSliceStatistics } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-alpnet-"));
 test.after(async () => {
@@ -27,12 +30,18 @@ const words = [
   "0",
   "--stride",
   "4",
-  "--embedding",
-  "8",
 ];
 /** A run with options that all arms have. */
 const run = (name: string, more: readonly string[]) =>
-  trainAlpnet(config(alpnetEntries, [...words, "--run", place(name), ...more]));
+  trainAlpnet(
+    config(alpnetEntries, [
+      ...words,
+      "--run",
+      place(name),
+      ...(more.includes("copied") ? [] : ["--embedding", "8"]),
+      ...more,
+    ]),
+  );
 const train = (name: string, more: readonly string[]) =>
   run(name, ["--epoch", "2", "--window", "2", "--minSize", "6", "--rate", "1e-2", ...more]);
 const weights = (name: string) => readFile(join(place(name), "model.safetensors"));
@@ -49,6 +58,33 @@ test("train_alpnet resumes to the same weights and measures held-out cases", asy
   const untrained = await run("init", ["--arm", "init"]);
   assert.equal(untrained.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
   assert.not.equal(await weights("init"), await weights("whole"));
+  const copied = await run("copied", ["--arm", "copied", "--slices", "nearest"]);
+  assert.equal(copied.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
+  const liver = copied.cases.map(({ classes }) => classes[0].dice);
+  assert.ok(liver.every((dice) => dice > 0.4), `${liver}: livers lie alike`);
+});
+
+test("withSliceStatistics() gives a network the statistics of the slices", async () => {
+  const model = alpnet.encoder({ block: "basic", layers: [1, 1], width: 4, features: 6, inputChannels: 1 });
+  const params = model.init(random.key(3));
+  // Slices are all alike, so that every batch of them has the same statistics.
+  const one = noise(48 * 40, 4);
+  const image = Float32Array.from({ length: 10 * one.length }, (_, i) => one[i % one.length]);
+  const label = new Uint8Array(image.length);
+  const item = {
+    id: "one",
+    image,
+    label,
+    channels: 1,
+    shape: [10, 48, 40],
+    spacing: [1, 1, 1],
+    foreground: [],
+  } as const;
+  const filled = await withSliceStatistics(model, params, inMemory([item]), [48, 40]);
+  const x = tensor(one, { shape: [1, 1, 48, 40] });
+  const [running, batch] = [model.apply(filled, x), model.apply(params, x, { train: true })];
+  // Running variances divide by one value less.
+  await assertClose(running, { shape: batch.shape, data: Float64Array.from(await batch.data()) }, 1e-2, "features");
 });
 
 test("train_alpnet with annotated arms trains on classes not excluded, and names mistakes", async () => {
@@ -69,6 +105,19 @@ test("train_alpnet with annotated arms trains on classes not excluded, and names
     "query",
   ]);
   const refused = (more: readonly string[]) => run("refused", more).then(() => "", (error: Error) => error.message);
+  for (
+    const [words, reason] of [
+      [["--nearest", "2"], /--nearest has no effect: .* take --slices nearest/],
+      [["--chunks", "2", "--aligned"], /--chunks has no effect: the support is the nearest slices/],
+      [["--placeSigma", "3"], /--placeSigma has no effect: places have no weight/],
+      [["--frame", "body"], /--frame has no effect: there are neither places nor a prior/],
+      [["--rule", "paper", "--probe", "4"], /--probe has no effect: the rule of the paper asks for no probe/],
+      [["--arm", "panet", "--probe", "4"], /--probe has no effect: there is one prototype a class/],
+      [["--arm", "copied", "--prior", "3", "--rate", "1"], /--rate .*\n--prior .*looks at no image/],
+    ] as const
+  ) {
+    assert.match(await refused(words), reason);
+  }
   assert.match(await refused(["--exclude", "heart"]), /--exclude: there is no class "heart"; there are liver, spleen/);
   assert.match(
     await refused(["--overwrite", "--support", "nobody", "--arm", "init"]),
