@@ -84,7 +84,7 @@ export function checkedSettings(stored: Readonly<Record<string, unknown>>, file:
   return found as unknown as FewShotSettings;
 }
 
-/** Settings that a training and its users choose; 0, -1 and "auto" keep what is usual, or what an encoder's file says. */
+/** Settings that trainings and users choose; 0, -1 and "auto" keep what is usual, or what an encoder's file says. */
 export interface MatchingSettings {
   readonly probe: number;
   readonly slices: "auto" | FewShotSettings["slices"];

@@ -172,7 +172,7 @@ function boxed(shape: imaging.Triple, box: readonly (readonly [number, number])[
 const supportOf = ({ image, label }: ReturnType<typeof boxed>) =>
   imaging.preprocessCase({ id: "support", image, label: { ...label, data: Uint8Array.from(label.data) } }, plan);
 
-test("copiedSegmenter() moves the support's masks to the middle of other slices, whatever the image shows", async () => {
+test("copiedSegmenter() moves masks of the support to the middle of slices, whatever the image shows", async () => {
   const support = await supportOf(boxed([8, 10, 6], [[1, 5], [2, 7], [3, 6]]));
   const { image } = boxed([12, 12, 6], [[0, 1], [0, 1], [0, 1]]);
   // 12 x 12 pixels for 8 x 10: the box moves by (1, 2). Slices are as high.
