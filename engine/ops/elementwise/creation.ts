@@ -32,7 +32,16 @@ const fullOp: Op<{ value: number }> = {
 export const scalar = (value: number, dtype: DType, shape: Shape = []): Tensor =>
   node(fullOp, [], { value }, shape, dtype);
 
-/** A tensor of `shape` filled with `value`. */
+/**
+ * A tensor of `shape` filled with `value`.
+ *
+ * @example
+ * ```ts
+ * import { full } from "voxgrad";
+ *
+ * await full([2, 2], 7).array(); // [[7, 7], [7, 7]]
+ * ```
+ */
 export const full = (shape: Shape, value: number, options: { dtype?: DType } = {}): Tensor =>
   filled("full", shape, value, options);
 
@@ -45,10 +54,29 @@ function filled(name: string, shape: Shape, value: number, options: { dtype?: DT
   return scalar(value, dtype, shape);
 }
 
-/** A tensor of zeros. */
+/**
+ * A tensor of zeros.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "voxgrad";
+ *
+ * await zeros([3]).array(); // [0, 0, 0]
+ * const labels = zeros([1, 8, 16, 16], { dtype: "i32" });
+ * ```
+ */
 export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("zeros", shape, 0, options);
 
-/** A tensor of ones. */
+/**
+ * A tensor of ones.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ *
+ * await ones([2, 2]).array(); // [[1, 1], [1, 1]]
+ * ```
+ */
 export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("ones", shape, 1, options);
 
 const arangeOp: Op<{ start: number; step: number }> = {
@@ -72,7 +100,17 @@ const arangeOp: Op<{ start: number; step: number }> = {
   vjp: null,
 };
 
-/** start, start + step, ... below stop; default dtype: i32 for integers, otherwise f32. */
+/**
+ * start, start + step, ... below stop; default dtype: i32 for integers, otherwise f32.
+ *
+ * @example
+ * ```ts
+ * import { arange } from "voxgrad";
+ *
+ * await arange(4).array(); // [0, 1, 2, 3]
+ * await arange(0, 1, { step: 0.25 }).array(); // [0, 0.25, 0.5, 0.75]
+ * ```
+ */
 export function arange(start: number, stop?: number, options: { step?: number; dtype?: DType } = {}): Tensor {
   checkOptions("arange", options, ["step", "dtype"]);
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
@@ -107,7 +145,16 @@ const eyeOp: Op = {
   vjp: null,
 };
 
-/** The n x n identity matrix. */
+/**
+ * The n x n identity matrix.
+ *
+ * @example
+ * ```ts
+ * import { eye } from "voxgrad";
+ *
+ * await eye(2).array(); // [[1, 0], [0, 1]]
+ * ```
+ */
 export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
   checkOptions("eye", options, ["dtype"]);
   checkShape("eye", [n, n]);

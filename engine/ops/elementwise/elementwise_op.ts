@@ -149,6 +149,13 @@ const castOp = define("cast", castRow);
 /**
  * Casts to another dtype. Floats are truncated to integers, out-of-range values saturate and NaN becomes 0; between
  * i32 and u32 the bits are kept; to bool it is `!= 0`, which holds for NaN. The gradient passes between floats.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1.7, -1.7, 300]).cast("i32").array(); // [1, -1, 300]
+ * ```
  */
 export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
   checkTensor("cast", x);
@@ -157,7 +164,16 @@ export function cast(x: Tensor, dtype: DType, ...rest: never[]): Tensor {
   return x.dtype === dtype ? x : node(castOp, [x], { dtype }, x.shape, dtype);
 }
 
-/** a + b */
+/**
+ * a + b
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2]).add(tensor([3, 4])).array(); // [4, 6]
+ * ```
+ */
 export const add: BinaryOperator = binary("add", {
   expr: ([a, b]) => infix(a, "+", b),
   inputs: numeric,

@@ -67,7 +67,17 @@ function draw(op: Op, name: string, key: Tensor, shape: Shape, dtype: "f32" | "u
   return node(op, [key], {}, shape, dtype);
 }
 
-/** A key from a seed, an integer in [0, 2^53). */
+/**
+ * A key from a seed, an integer in [0, 2^53).
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const key = random.key(42);
+ * const noise = random.normal(key, { shape: [2, 3] }); // the same in every run
+ * ```
+ */
 export function key(seed: number): Tensor {
   check(
     Number.isSafeInteger(seed) && seed >= 0,
@@ -80,7 +90,18 @@ export function key(seed: number): Tensor {
 /** Maximum number of keys of one split, since each is a separate tensor. */
 const MOST_KEYS = 65536;
 
-/** `count` independent keys (default: 2); use each key once. */
+/**
+ * `count` independent keys (default: 2); use each key once.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const [weightKey, noiseKey] = random.split(random.key(1));
+ * const weight = random.normal(weightKey, { shape: [8, 8] });
+ * const noise = random.uniform(noiseKey, { shape: [8] });
+ * ```
+ */
 export function split(parent: Tensor, count = 2): Tensor[] {
   check(
     Number.isInteger(count) && count > 0 && count <= MOST_KEYS,
@@ -128,7 +149,16 @@ function checkParameter(
 }
 const anyNumber = (value: number): boolean => !Number.isNaN(value);
 
-/** Uniform in [min, max), default: [0, 1), in steps of 2^-24 of the range. */
+/**
+ * Uniform in [min, max), default: [0, 1), in steps of 2^-24 of the range.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const angles = random.uniform(random.key(1), { shape: [4], min: -Math.PI, max: Math.PI }); // [4]
+ * ```
+ */
 export function uniform(
   key: Tensor,
   options: { shape: Shape; min?: number | Tensor; max?: number | Tensor },
@@ -143,7 +173,16 @@ export function uniform(
   return min === 0 && max === 1 ? u : add(mul(u, max - min), min);
 }
 
-/** Normal; default: mean 0 and standard deviation 1. */
+/**
+ * Normal; default: mean 0 and standard deviation 1.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const noise = random.normal(random.key(1), { shape: [2, 3], std: 0.1 }); // [2, 3]
+ * ```
+ */
 export function normal(
   key: Tensor,
   options: { shape: Shape; mean?: number | Tensor; std?: number | Tensor },
@@ -156,7 +195,16 @@ export function normal(
   return mean === 0 && std === 1 ? z : add(mul(z, std), mean);
 }
 
-/** true with probability p (default: 0.5), as bool. */
+/**
+ * true with probability p (default: 0.5), as bool.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const kept = random.bernoulli(random.key(1), { shape: [4, 4], p: 0.9 }); // bool [4, 4]
+ * ```
+ */
 export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Tensor }): Tensor {
   checkOptions("random.bernoulli", options, ["shape", "p"]);
   const { shape, p = 0.5 } = options;
@@ -164,13 +212,33 @@ export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Ten
   return less(draw(uniformOp, "bernoulli", key, shape, "f32"), p);
 }
 
-/** Uniform random u32. */
+/**
+ * Uniform random u32.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ *
+ * const words = random.bits32(random.key(1), { shape: [8] });
+ * words.dtype; // "u32"
+ * ```
+ */
 export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
   checkOptions("random.bits32", options, ["shape"]);
   return draw(bitsOp, "bits32", key, options.shape, "u32");
 }
 
-/** A random permutation of 0 to n - 1, as i32: the ranks of n random words, ties in index order. */
+/**
+ * A random permutation of 0 to n - 1, as i32: the ranks of n random words, ties in index order.
+ *
+ * @example
+ * ```ts
+ * import { random, tensor } from "voxgrad";
+ *
+ * const order = random.permutation(random.key(1), { n: 3 });
+ * const shuffled = tensor([10, 20, 30]).take(order); // [3]
+ * ```
+ */
 export function permutation(key: Tensor, options: { n: number }): Tensor {
   checkOptions("random.permutation", options, ["n"]);
   const { n } = options;

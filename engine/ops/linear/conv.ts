@@ -186,7 +186,18 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   return lower(inputGrad(raise(x, dims), raise(w, dims), attrs, checkBias(name, options.bias, channels)), dims);
 }
 
-/** Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d. */
+/**
+ * Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d.
+ *
+ * @example
+ * ```ts
+ * import { convTranspose2d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 16, 16] });
+ * const w = random.normal(random.key(1), { shape: [8, 4, 2, 2] });
+ * const y = convTranspose2d(x, w, { stride: 2 }); // [1, 4, 32, 32]
+ * ```
+ */
 export const convTranspose2d: (x: Tensor, w: Tensor, options?: ConvTransposeOptions) => Tensor = unifyFloatTypes(
   (x, w, options = {}) => convolveTransposed("convTranspose2d", 2, x, w, options),
 );

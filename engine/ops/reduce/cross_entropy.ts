@@ -105,7 +105,16 @@ function checkWeight(weight: readonly number[] | Tensor, classes: number): Tenso
   return weight instanceof Tensor ? weight : tensor(weight, { dtype: "f32" });
 }
 
-/** Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1]. */
+/**
+ * Mean of -(t log s + (1 - t) log(1 - s)) with s = sigmoid(logits), without overflow; targets in [0, 1].
+ *
+ * @example
+ * ```ts
+ * import { binaryCrossEntropyWithLogits, tensor } from "voxgrad";
+ *
+ * await binaryCrossEntropyWithLogits(tensor([0, 2]), tensor([1, 0])).item(); // 1.41
+ * ```
+ */
 export const binaryCrossEntropyWithLogits: (logits: Tensor, targets: Tensor, ...rest: never[]) => Tensor = computeInF32(
   (logits, targets, ...rest) => {
     refuseOptions("binaryCrossEntropyWithLogits", rest);

@@ -120,7 +120,17 @@ export interface NormOptions {
   eps?: number;
 }
 
-/** Group norm, Wu and He 2018: normalizes x [N, C, ...] over the channels of a group and space; weight and bias [C]. */
+/**
+ * Group norm, Wu and He 2018: normalizes x [N, C, ...] over the channels of a group and space; weight and bias [C].
+ *
+ * @example
+ * ```ts
+ * import { groupNorm, ones, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [2, 8, 4, 4] });
+ * const y = groupNorm(x, { weight: ones([8]), bias: zeros([8]), groups: 4 }); // [2, 8, 4, 4]
+ * ```
+ */
 export const groupNorm: (x: Tensor, options: NormOptions & { groups: number }) => Tensor = computeInF32(
   (x, options) => {
     checkOptions("groupNorm", options, ["groups", "weight", "bias", "eps"]);
@@ -137,7 +147,17 @@ export const groupNorm: (x: Tensor, options: NormOptions & { groups: number }) =
   },
 );
 
-/** Instance norm, Ulyanov et al. 2016: normalizes x [N, C, ...] over space, per sample and channel. */
+/**
+ * Instance norm, Ulyanov et al. 2016: normalizes x [N, C, ...] over space, per sample and channel.
+ *
+ * @example
+ * ```ts
+ * import { instanceNorm, ones, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [2, 8, 4, 4] });
+ * const y = instanceNorm(x, { weight: ones([8]), bias: zeros([8]) }); // [2, 8, 4, 4]
+ * ```
+ */
 export const instanceNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
   (x, options = {}) => {
     checkOptions("instanceNorm", options, ["weight", "bias", "eps"]);
@@ -148,7 +168,17 @@ export const instanceNorm: (x: Tensor, options?: NormOptions) => Tensor = comput
   },
 );
 
-/** Batch norm with batch statistics, Ioffe and Szegedy 2015: normalizes x [N, C, ...] over samples and space. */
+/**
+ * Batch norm with batch statistics, Ioffe and Szegedy 2015: normalizes x [N, C, ...] over samples and space.
+ *
+ * @example
+ * ```ts
+ * import { batchNorm, ones, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [2, 8, 4, 4] });
+ * const y = batchNorm(x, { weight: ones([8]), bias: zeros([8]) }); // [2, 8, 4, 4]
+ * ```
+ */
 export const batchNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
   (x, options = {}) => {
     checkOptions("batchNorm", options, ["weight", "bias", "eps"]);
@@ -166,7 +196,17 @@ export const batchNorm: (x: Tensor, options?: NormOptions) => Tensor = computeIn
   },
 );
 
-/** Layer norm, Ba et al. 2016: normalizes x over its last axis; weight and bias [last]. */
+/**
+ * Layer norm, Ba et al. 2016: normalizes x over its last axis; weight and bias [last].
+ *
+ * @example
+ * ```ts
+ * import { layerNorm, ones, random, zeros } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [2, 10, 64] });
+ * const y = layerNorm(x, { weight: ones([64]), bias: zeros([64]) }); // [2, 10, 64]
+ * ```
+ */
 export const layerNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
   (x, options = {}) => {
     checkOptions("layerNorm", options, ["weight", "bias", "eps"]);

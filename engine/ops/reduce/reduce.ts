@@ -152,21 +152,52 @@ function reduce(op: Op<ReduceAttrs>, by: ReduceAttrs["by"], input: Tensor, optio
   return options.keepDims ? reshape(y, { shape: kept(x.shape, axes) }) : y;
 }
 
-/** Sum over axes, as a tree reduction; bool sums as i32. The sum over an empty axis is 0. */
+/**
+ * Sum over axes, as a tree reduction; bool sums as i32. The sum over an empty axis is 0.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await x.sum().item(); // 10
+ * await x.sum({ axes: [1], keepDims: true }).array(); // [[3], [7]]
+ * ```
+ */
 export const sum: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
   (x, options = {}) => reduce(sumOp, "sum", x, options),
   {
     kind: "sum",
   },
 );
-/** Maximum over axes; ties share the gradient evenly. */
+/**
+ * Maximum over axes; ties share the gradient evenly.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await x.max({ axes: [0] }).array(); // [3, 4]
+ * ```
+ */
 export const max: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
   (x, options = {}) => reduce(maxOp, "max", x, options),
   {
     kind: "sum",
   },
 );
-/** Minimum over axes; ties share the gradient evenly. */
+/**
+ * Minimum over axes; ties share the gradient evenly.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await x.min({ axes: [1] }).array(); // [1, 3]
+ * ```
+ */
 export const min: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
   (x, options = {}) => reduce(minOp, "min", x, options),
   {
@@ -182,7 +213,18 @@ provideSumTo((x, shape) => {
 
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k], 1);
 
-/** Mean over axes, in f32. */
+/**
+ * Mean over axes, in f32.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await x.mean().item(); // 2.5
+ * await x.mean({ axes: [0] }).array(); // [2, 3]
+ * ```
+ */
 export const mean: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
   (x, options = {}) => {
     const n = count(x, axesOf("mean", x, options));
@@ -192,7 +234,16 @@ export const mean: (x: Tensor, options?: ReduceOptions) => Tensor = computeInF32
   { kind: "sum" },
 );
 
-/** Index of the largest value along `axis` (the first of equals), as i32; without an axis, over all elements. */
+/**
+ * Index of the largest value along `axis` (the first of equals), as i32; without an axis, over all elements.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([[1, 9, 3], [7, 2, 5]]).argmax({ axis: 1 }).array(); // [1, 0]
+ * ```
+ */
 export const argmax: (x: Tensor, options?: { axis?: number; keepDims?: boolean }) => Tensor = computeInF32(
   (x, options = {}) => {
     checkTensor("argmax", x);
@@ -205,7 +256,18 @@ export const argmax: (x: Tensor, options?: { axis?: number; keepDims?: boolean }
   { kind: "sum" },
 );
 
-/** Mean squared deviation over axes, divided by count - correction (default: 1, as PyTorch). */
+/**
+ * Mean squared deviation over axes, divided by count - correction (default: 1, as PyTorch).
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([1, 2, 3, 4]);
+ * await x.variance().item(); // 1.667
+ * await x.variance({ correction: 0 }).item(); // 1.25
+ * ```
+ */
 export const variance: (x: Tensor, options?: ReduceOptions & { correction?: number }) => Tensor = computeInF32(
   (x, options = {}) => {
     const axes = axesOf("variance", x, options, ["correction"]);
@@ -240,7 +302,16 @@ const lseOp: Op<{ axes: readonly number[] }> = {
   batch: ({ inputs: [x], attrs: { axes } }) => logSumExp(x, { axes: axes.map((k) => k + 1) }),
 };
 
-/** log(sum(exp(x))) over axes, without overflow. */
+/**
+ * log(sum(exp(x))) over axes, without overflow.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1000, 1000]).logSumExp().item(); // 1000.69
+ * ```
+ */
 export const logSumExp: (values: Tensor, options?: ReduceOptions) => Tensor = computeInF32(
   (values, options = {}) => {
     const axes = axesOf("logSumExp", values, options);

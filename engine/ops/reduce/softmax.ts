@@ -64,14 +64,32 @@ function along(op: Op<AxisAttrs>, x: Tensor, options: { axis?: number }): Tensor
   return x.size === 0 ? x : node(op, [x], { axis }, x.shape, x.dtype);
 }
 
-/** exp(x) / sum(exp(x)) along `axis` (default: the last), without overflow. */
+/**
+ * exp(x) / sum(exp(x)) along `axis` (default: the last), without overflow.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([0, Math.log(3)]).softmax().array(); // [0.25, 0.75]
+ * ```
+ */
 export const softmax: (x: Tensor, options?: { axis?: number }) => Tensor = computeInF32(
   (x, options = {}) => along(softmaxOp, x, options),
   {
     kind: "sum",
   },
 );
-/** log(softmax(x)) along `axis` (default: the last). */
+/**
+ * log(softmax(x)) along `axis` (default: the last).
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([0, Math.log(3)]).logSoftmax().array(); // [-1.386, -0.2877]
+ * ```
+ */
 export const logSoftmax: (x: Tensor, options?: { axis?: number }) => Tensor = computeInF32(
   (x, options = {}) => along(logSoftmaxOp, x, options),
   { kind: "sum" },

@@ -60,6 +60,13 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
  * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along
  *   every axis)
  * @param options.alignCorners whether corner voxels are aligned; default: false, the extents of the grids are aligned
+ * @example
+ * ```ts
+ * import { random, resize } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
+ * const y = resize(x, { size: [16, 16, 16], mode: "linear" }); // [1, 2, 16, 16, 16]
+ * ```
  */
 export const resize: (
   x: Tensor,

@@ -19,7 +19,16 @@ const op: Op = {
   batch: (c) => broadcastTo(alignBatch(c.inputs[0], c.output.shape.length), { shape: [c.size, ...c.output.shape] }),
 };
 
-/** Broadcasts x along axes of size 1 and new leading axes by NumPy's rules. Uses no memory. */
+/**
+ * Broadcasts x along axes of size 1 and new leading axes by NumPy's rules. Uses no memory.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2]).broadcastTo({ shape: [3, 2] }).array(); // [[1, 2], [1, 2], [1, 2]]
+ * ```
+ */
 export function broadcastTo(x: Tensor, options: { shape: Shape }): Tensor {
   checkTensor("broadcastTo", x);
   checkOptions("broadcastTo", options, ["shape"]);

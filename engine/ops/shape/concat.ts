@@ -51,7 +51,16 @@ const op: Op<{ axis: number }> = {
 /** Kernels have a limited number of bindings: more inputs than this are concatenated in groups. */
 const GROUP = 4;
 
-/** Concatenates tensors along an axis; their other axes must match. */
+/**
+ * Concatenates tensors along an axis; their other axes must match.
+ *
+ * @example
+ * ```ts
+ * import { concat, tensor } from "voxgrad";
+ *
+ * await concat([tensor([[1], [2]]), tensor([[3], [4]])], { axis: 1 }).array(); // [[1, 3], [2, 4]]
+ * ```
+ */
 export function concat(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
   checkOptions("concat", options, ["axis"]);
   check(
@@ -87,7 +96,16 @@ export function concat(tensors: readonly Tensor[], options: { axis?: number } = 
   return node(op, parts, { axis }, shape, dtype);
 }
 
-/** Stacks tensors of one shape along a new axis. */
+/**
+ * Stacks tensors of one shape along a new axis.
+ *
+ * @example
+ * ```ts
+ * import { stack, tensor } from "voxgrad";
+ *
+ * await stack([tensor([1, 2]), tensor([3, 4])]).array(); // [[1, 2], [3, 4]]
+ * ```
+ */
 export function stack(tensors: readonly Tensor[], options: { axis?: number } = {}): Tensor {
   checkOptions("stack", options, ["axis"]);
   check(

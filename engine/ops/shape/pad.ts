@@ -5,7 +5,16 @@ import { perAxis } from "../../core/shape.ts";
 import { checkTensor, type Tensor } from "../../core/tensor.ts";
 import { dilatedPad } from "./slice_ops.ts";
 
-/** Pads x with `before` and `after` values at the ends of each axis (one number, or one per axis); default: value 0. */
+/**
+ * Pads x with `before` and `after` values at the ends of each axis (one number, or one per axis); default: value 0.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2]).pad({ before: 1, after: 2, value: -1 }).array(); // [-1, 1, 2, -1, -1]
+ * ```
+ */
 export function pad(
   x: Tensor,
   options: { before?: number | readonly number[]; after?: number | readonly number[]; value?: number },

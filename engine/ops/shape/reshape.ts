@@ -12,7 +12,16 @@ const op: Op = {
   batch: (c) => reshape(c.inputs[0], { shape: [c.size, ...c.output.shape] }),
 };
 
-/** The same values with another shape; one entry may be -1, which is inferred. */
+/**
+ * The same values with another shape; one entry may be -1, which is inferred.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2, 3, 4]).reshape({ shape: [2, -1] }).array(); // [[1, 2], [3, 4]]
+ * ```
+ */
 export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
   checkTensor("reshape", x);
   checkOptions("reshape", options, ["shape"]);
@@ -36,7 +45,16 @@ export function reshape(x: Tensor, options: { shape: Shape }): Tensor {
   return sameShape(shape, x.shape) ? x : node(op, [x], {}, shape, x.dtype);
 }
 
-/** Removes axes of size 1 (all, or those listed). */
+/**
+ * Removes axes of size 1 (all, or those listed).
+ *
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ *
+ * const x = ones([1, 3, 1]).squeeze({ axes: [0] }); // [3, 1]
+ * ```
+ */
 export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("squeeze", x);
   checkOptions("squeeze", options, ["axes"]);
@@ -47,7 +65,16 @@ export function squeeze(x: Tensor, options: { axes?: readonly number[] } = {}): 
   return reshape(x, { shape: x.shape.filter((_, k) => !axes.includes(k)) });
 }
 
-/** Inserts an axis of size 1 at `axis`. */
+/**
+ * Inserts an axis of size 1 at `axis`.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ *
+ * const x = ones([3, 4]).expandDims({ axis: 0 }); // [1, 3, 4]
+ * ```
+ */
 export function expandDims(x: Tensor, options: { axis: number }): Tensor {
   checkTensor("expandDims", x);
   checkOptions("expandDims", options, ["axis"]);
@@ -65,7 +92,17 @@ const stopOp: Op = {
 
 export const isStopGradient = (t: Tensor): boolean => t.source.kind === "op" && t.source.op === stopOp;
 
-/** x, treated as a constant by differentiation. */
+/**
+ * x, treated as a constant by differentiation.
+ *
+ * @example
+ * ```ts
+ * import { grad, stopGradient, tensor, type Tensor } from "voxgrad";
+ *
+ * const f = (x: Tensor) => x.mul(stopGradient(x));
+ * await grad(f)(tensor(3)).item(); // 3: of x * x it would be 6
+ * ```
+ */
 export function stopGradient(x: Tensor, ...rest: never[]): Tensor {
   checkTensor("stopGradient", x);
   refuseOptions("stopGradient", rest);

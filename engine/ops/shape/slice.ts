@@ -9,6 +9,15 @@ import { sliceFrom } from "./slice_ops.ts";
 /**
  * Elements start, start + step, ... below end along each axis. The lists may be shorter than the rank; negative bounds
  * count from the end.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const x = tensor([[1, 2, 3], [4, 5, 6]]);
+ * await x.slice({ start: [1], end: [2] }).array(); // [[4, 5, 6]]
+ * await x.slice({ start: [0, -2] }).array(); // [[2, 3], [5, 6]]
+ * ```
  */
 export function slice(
   x: Tensor,
@@ -37,7 +46,17 @@ export function slice(
   return sliceFrom(x, { start: from, step: by }, shape);
 }
 
-/** Splits x along an axis into equal parts, or parts of the given sizes. */
+/**
+ * Splits x along an axis into equal parts, or parts of the given sizes.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const [a, b] = tensor([1, 2, 3, 4, 5]).split({ sizes: [2, 3] });
+ * await b.array(); // [3, 4, 5]
+ * ```
+ */
 export function split(x: Tensor, options: { parts?: number; sizes?: readonly number[]; axis?: number }): Tensor[] {
   checkTensor("split", x);
   checkOptions("split", options, ["parts", "sizes", "axis"]);
@@ -85,7 +104,16 @@ const flipOp: Op<{ axes: readonly number[] }> = {
   batch: (c) => flip(c.inputs[0], { axes: c.attrs.axes.map((k) => k + 1) }),
 };
 
-/** Reverses the order along axes (default: all). */
+/**
+ * Reverses the order along axes (default: all).
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([[1, 2], [3, 4]]).flip({ axes: [1] }).array(); // [[2, 1], [4, 3]]
+ * ```
+ */
 export function flip(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("flip", x);
   checkOptions("flip", options, ["axes"]);

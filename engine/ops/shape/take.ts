@@ -71,7 +71,17 @@ function scatterRows(rows: Tensor, cell: Tensor, axis: number, n: number): Tenso
 
 const clampIndex = (indices: Tensor, n: number): Tensor => minimum(maximum(indices, 0), n - 1);
 
-/** Entries of x along `axis` at integer indices; the shape of the indices replaces the axis. Indices are clamped. */
+/**
+ * Entries of x along `axis` at integer indices; the shape of the indices replaces the axis. Indices are clamped.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * const rows = tensor([[1, 2], [3, 4], [5, 6]]);
+ * await rows.take(tensor([2, 0], { dtype: "i32" })).array(); // [[5, 6], [1, 2]]
+ * ```
+ */
 export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}): Tensor {
   checkTensor("take", x);
   checkTensor("take", indices, "indices");
@@ -96,6 +106,13 @@ export function take(x: Tensor, indices: Tensor, options: { axis?: number } = {}
 /**
  * One-hot vectors [...S, classes] of integer labels of shape S; a label outside [0, classes) gives zeros. Default:
  * f32.
+ *
+ * @example
+ * ```ts
+ * import { oneHot, tensor } from "voxgrad";
+ *
+ * await oneHot(tensor([2, 0], { dtype: "i32" }), { classes: 3 }).array(); // [[0, 0, 1], [1, 0, 0]]
+ * ```
  */
 export function oneHot(labels: Tensor, options: { classes: number; dtype?: DType }): Tensor {
   checkTensor("oneHot", labels, "labels");

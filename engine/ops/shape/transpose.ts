@@ -16,7 +16,17 @@ const op: Op<{ axes: readonly number[] }> = {
   batch: (c) => transpose(c.inputs[0], { axes: [0, ...c.attrs.axes.map((k) => k + 1)] }),
 };
 
-/** Permutes axes: axis k of the result is axis axes[k] of x. Default: reversed order. */
+/**
+ * Permutes axes: axis k of the result is axis axes[k] of x. Default: reversed order.
+ *
+ * @example
+ * ```ts
+ * import { ones, tensor } from "voxgrad";
+ *
+ * await tensor([[1, 2], [3, 4]]).transpose().array(); // [[1, 3], [2, 4]]
+ * const last = ones([2, 3, 4, 5]).transpose({ axes: [0, 2, 3, 1] }); // [2, 4, 5, 3]
+ * ```
+ */
 export function transpose(x: Tensor, options: { axes?: readonly number[] } = {}): Tensor {
   checkTensor("transpose", x);
   checkOptions("transpose", options, ["axes"]);
