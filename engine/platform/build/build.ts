@@ -5,7 +5,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { decode, encode } from "@jridgewell/sourcemap-codec";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 import { version } from "../cli/version.ts";
 import { packageRoot } from "../package_root.ts";
 
@@ -24,9 +24,7 @@ const forPages = Object.entries(offered).map(([file, names]) => `export { ${name
 
 /** Imports of sources and of their host, as what lies in dist/ has them. */
 const published = (code: string): string =>
-  code.replace(/((?:\bfrom|\bimport)\s*\(?\s*)"(\.[^"]*)\.ts"/g, '$1"$2.js"').replaceAll('"#platform"', '"#host"')
-    // Bundlers read the address of a worker's module as it is written, which lineLimit may have cut.
-    .replace(/\bnew URL\("[^"]*"/g, (address) => address.replaceAll("\\\n", ""));
+  code.replace(/((?:\bfrom|\bimport)\s*\(?\s*)"(\.[^"]*)\.ts"/g, '$1"$2.js"').replaceAll('"#platform"', '"#host"');
 
 async function write(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
@@ -43,21 +41,38 @@ async function filesOf(folders: readonly string[]): Promise<string[]> {
   );
 }
 
-/** A source map of lines, not columns: a fifth of the size, and enough for the places in a stack. */
+/** A source map of lines, not columns: a tenth of the size, and enough for the places in a stack. */
 function byLines(map: string): string {
   const { version, sources, mappings } = JSON.parse(map) as { version: number; sources: string[]; mappings: string };
-  const lines = decode(mappings).map((segments) => {
-    let last: number | undefined;
-    return segments.flatMap(([column, source = 0, line]): [number, number, number, number][] => {
-      if (line === undefined || line === last) return [];
-      last = line;
-      return [[column, source, line, 0]];
-    });
+  const lines = decode(mappings).map((segments): [number, number, number, number][] => {
+    const [, source, line] = segments.find(({ length }) => length > 1) ?? [];
+    return source === undefined || line === undefined ? [] : [[0, source, line, 0]];
   });
   return JSON.stringify({ version, sources, names: [], mappings: encode(lines) });
 }
 
-/** Each source by itself; what is no TypeScript is copied. */
+/** Code without the indentation and the comments of its lines, except within template literals. */
+async function compact(code: string): Promise<string> {
+  let [inTemplate, inComment] = [false, false];
+  const short = code.split("\n").map((line) => {
+    const own = line.trimStart();
+    if (!inTemplate && (inComment || own.startsWith("//") || own.startsWith("/*"))) {
+      inComment = !own.startsWith("//") && !own.includes("*/");
+      return "";
+    }
+    const begins = !inTemplate;
+    if (line.replaceAll("\\`", "").split("`").length % 2 === 0) inTemplate = !inTemplate;
+    return begins ? own : line;
+  }).join("\n");
+  const [before, after] = await Promise.all([code, short].map((each) => transform(each, { minify: true })));
+  // A backtick in a string passes for that of a template.
+  return before.code === after.code ? short : code;
+}
+
+/**
+ * Each source by itself; what is no TypeScript is copied. Lines stay, since an error that nobody catches prints the one
+ * that threw it; with the maps, which then need no columns, that is no larger than without them.
+ */
 async function writeJavaScript(): Promise<void> {
   const files = await filesOf(["engine", "shaders", "models", "scripts"]);
   const sources = files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
@@ -68,12 +83,15 @@ async function writeJavaScript(): Promise<void> {
     outdir: "dist",
     format: "esm",
     target: "es2022",
-    minify: true,
+    minifySyntax: true,
+    minifyIdentifiers: true,
     sourcemap: true,
     sourcesContent: false,
     write: false,
   });
-  for (const { path, text } of outputFiles) await write(path, path.endsWith(".map") ? byLines(text) : published(text));
+  for (const { path, text } of outputFiles) {
+    await write(path, path.endsWith(".map") ? byLines(text) : published(await compact(text)));
+  }
   const copied = files.filter((file) => [".mjs", ".js", ".css", ".html"].includes(extname(file)));
   // What `voxgrad new` copies stays TypeScript.
   copied.push("scripts/project");
