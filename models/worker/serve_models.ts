@@ -1,7 +1,8 @@
 /** The worker's side: opens models and segments by them, as it is told. */
 import { check, closeDevice } from "../../engine/mod.ts";
 import type { Port } from "../../engine/platform/worker_ports.ts";
-import { openModel } from "../open/open_model.ts";
+// All at once: bundlers such as Vite 7 make workers of one file.
+import { openModel } from "../open/open_at_once.ts";
 import type { SegmentationModel } from "../open/segmentation_model.ts";
 import { type Answers, isOurs, plainError, type Request, type Requests } from "./messages.ts";
 

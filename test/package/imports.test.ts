@@ -59,4 +59,12 @@ test("a stack names the lines of the sources", async () => {
   assert.match(source.split("\n")[Number(line) - 1], "throw new VoxgradError");
 });
 
+test("an error that nobody catches prints the statement that threw it, without source maps too", async () => {
+  const code = 'import { tensor } from "voxgrad"; tensor([[1], [2, 3]]);';
+  const { code: status, output } = await run(process.execPath, ["--input-type=module", "--eval", code], place);
+  assert.is(status, 1);
+  assert.match(output, /^throw new/m);
+  assert.ok(output.split("\n").every((line) => line.length < 300), output);
+});
+
 test.run();

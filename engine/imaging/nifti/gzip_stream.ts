@@ -1,6 +1,7 @@
 /** Gzip by the host's streams, which leave the thread to others meanwhile. */
 import { contentSink, gunzip } from "./gunzip.ts";
 import type { GunzipOptions } from "./gunzip.ts";
+import { gzip } from "./gzip.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -51,7 +52,7 @@ export async function gunzipStreamed(bytes: Bytes, options?: GunzipOptions): Pro
 
 /** Compresses; the same content gives the same bytes on the same host. */
 export async function gzipStreamed(bytes: Bytes): Promise<Bytes> {
-  if (typeof CompressionStream === "undefined") return (await import("./gzip.ts")).gzip(bytes);
+  if (typeof CompressionStream === "undefined") return gzip(bytes);
   const reader = inPieces(bytes).pipeThrough(new CompressionStream("gzip")).getReader();
   const parts: Uint8Array[] = [];
   const turn = turns();

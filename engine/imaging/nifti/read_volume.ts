@@ -2,7 +2,10 @@
 import { platform } from "#platform";
 import { isPath, readSource } from "../../platform/sources.ts";
 import type { FileSource } from "../../platform/sources.ts";
+import { gzipStreamed } from "./gzip_stream.ts";
+import { readNiftiStreamed } from "./nifti.ts";
 import { NiftiError } from "./nifti_error.ts";
+import { writeNifti } from "./write.ts";
 import type { NiftiDtype } from "./write.ts";
 import type { Volume } from "../volume/volume.ts";
 
@@ -57,8 +60,6 @@ const isHeader = (path: string): boolean => /\.hdr(\.gz)?$/i.test(path);
  */
 export async function readVolume(source: FileSource, options: { data?: FileSource } = {}): Promise<Volume> {
   const { bytes, name } = await readSource(source);
-  // What knows the format is a chunk of its own in bundles, for pages whose scans come otherwise.
-  const { readNiftiStreamed } = await import("./nifti.ts");
   if (options.data !== undefined) {
     return readNiftiStreamed(bytes, name, { data: (await readSource(options.data)).bytes });
   }
@@ -85,8 +86,6 @@ export async function readVolume(source: FileSource, options: { data?: FileSourc
  * ```
  */
 export async function writeVolume(path: string, volume: Volume, options: { dtype?: NiftiDtype } = {}): Promise<void> {
-  const { writeNifti } = await import("./write.ts");
   const bytes = writeNifti(volume, options);
-  const { gzipStreamed } = await import("./gzip_stream.ts");
   await platform.writeFile(path, /\.gz$/i.test(path) ? await gzipStreamed(bytes) : bytes);
 }

@@ -56,7 +56,7 @@ async function compact(code: string): Promise<string> {
   let [inTemplate, inComment] = [false, false];
   const short = code.split("\n").map((line) => {
     const own = line.trimStart();
-    if (!inTemplate && (inComment || own.startsWith("//") || own.startsWith("/*"))) {
+    if (!inTemplate && (inComment || /^\/(\*|\/(?!#))/.test(own))) {
       inComment = !own.startsWith("//") && !own.includes("*/");
       return "";
     }
@@ -135,7 +135,11 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
 async function writeBrowserModule(): Promise<void> {
   await build({
     absWorkingDir: root,
-    stdin: { contents: forPages, resolveDir: root, loader: "ts" },
+    stdin: {
+      contents: forPages.replace("models/mod.ts", "models/open/open_at_once.ts"),
+      resolveDir: root,
+      loader: "ts",
+    },
     outfile: "dist/voxgrad.min.js",
     bundle: true,
     minify: true,

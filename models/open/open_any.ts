@@ -1,0 +1,105 @@
+/** Opens models of any kind, by what their files say. */
+import { check, checkOptions, show } from "../../engine/mod.ts";
+import {
+  checkPostprocessing,
+  loadModel,
+  modelFiles,
+  type ModelSource,
+  type Postprocessing,
+  RunFolder,
+} from "../../engine/train/mod.ts";
+import { ENCODER } from "../alpnet/network_name.ts";
+import type * as oneShot from "./one_shot_model.ts";
+import type { OneShotModelOptions } from "./one_shot_model.ts";
+import type { SegmentationModel } from "./segmentation_model.ts";
+import { windowModel, type WindowOptions } from "./window_model.ts";
+
+export interface OpenModelOptions {
+  /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
+  readonly step?: WindowOptions["step"];
+  /** Patches, or slices of an encoder, at once; default 1, of an encoder 8. */
+  readonly batch?: WindowOptions["batch"];
+  /** Average over mirror images along these axes of the oriented scan; default "none". */
+  readonly mirror?: WindowOptions["mirror"];
+  /** Apply the postprocessing.json of a run folder, where it has one; default true. */
+  readonly postprocess?: boolean;
+  /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
+  readonly anySpacing?: boolean;
+  /**
+   * Of an encoder, as what follows, by default as it was measured: which slices of the support are used, one for each
+   * part of a class, the labeled ones nearest in height, or the one that shows most.
+   */
+  readonly slices?: OneShotModelOptions["slices"];
+  /** Parts of a class along the slices. */
+  readonly chunks?: OneShotModelOptions["chunks"];
+  /** How many of the nearest slices. */
+  readonly nearest?: OneShotModelOptions["nearest"];
+  /** Edge of a prototype's window in features. */
+  readonly window?: OneShotModelOptions["window"];
+  /** Edge of the square that a class must contain to have local prototypes. */
+  readonly probe?: OneShotModelOptions["probe"];
+  /** Local prototypes, or one for each class. */
+  readonly prototypes?: OneShotModelOptions["prototypes"];
+  /** Weight of where a prototype lies, and the pixels over which places count as near. */
+  readonly place?: OneShotModelOptions["place"];
+  readonly placeSigma?: OneShotModelOptions["placeSigma"];
+  /** Pixels by which the support's masks are blurred to say where to look; 0: not. */
+  readonly prior?: OneShotModelOptions["prior"];
+  /** What places are relative to. */
+  readonly frame?: OneShotModelOptions["frame"];
+  /** Scans are cropped around a structure and aligned alike: nearest slices, places and a prior. */
+  readonly aligned?: OneShotModelOptions["aligned"];
+}
+
+const COMMON = ["batch", "anySpacing"];
+const OF_WINDOWS = ["step", "mirror", "postprocess"];
+const OF_ENCODERS = [
+  ...["slices", "chunks", "nearest", "window", "probe", "prototypes"],
+  ...["place", "placeSigma", "prior", "frame", "aligned"],
+];
+const MIRRORS = ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"];
+
+/**
+ * openModel, given what encoders need.
+ *
+ * @param encoders the module one_shot_model, or how to load it
+ */
+export async function openAny(
+  source: ModelSource | readonly ModelSource[],
+  options: OpenModelOptions,
+  encoders: () => typeof oneShot | Promise<typeof oneShot>,
+): Promise<SegmentationModel> {
+  checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
+  const { postprocess = true, mirror = "none" } = options;
+  check(
+    MIRRORS.includes(mirror),
+    "openModel",
+    () => `mirror is one of ${MIRRORS.join(", ")}, got ${show(options.mirror)}`,
+  );
+  const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
+  const { files, folders } = await modelFiles(sources);
+  check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
+  const loaded = [];
+  for (const file of files) loaded.push(await loadModel(file));
+  const encoder = loaded.find(({ description }) => description.network === ENCODER);
+  const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
+  if (encoder) {
+    const what = `${encoder.file} holds an encoder, which compares a scan with labeled ones (the support of segment, ` +
+      "the command segment_one_shot)";
+    check(odd === undefined, "openModel", () => `${what} and takes no ${odd}`);
+    check(loaded.length === 1, "openModel", () => `${what} and is used alone; the list holds other models`);
+    const { oneShotModel } = await encoders();
+    return oneShotModel(encoder, options);
+  }
+  check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);
+  // The rule that validation chose: that of the run, or of several runs none.
+  const [folder] = folders;
+  const rule = postprocess && folders.length === 1 && folder !== undefined ? await ruleOf(folder) : undefined;
+  const { step, batch, anySpacing } = options;
+  return windowModel(loaded, rule, { step, batch, mirror, anySpacing });
+}
+
+async function ruleOf(folder: string): Promise<Postprocessing | undefined> {
+  const json = await new RunFolder(folder).readJson("postprocessing.json");
+  return json === undefined ? undefined : checkPostprocessing(json, `${folder}/postprocessing.json`);
+}
