@@ -1,4 +1,4 @@
-/** How a training with context labels begins: outputs that expect few ROI voxels, and a background that is still one. */
+/** How a training with context labels begins: outputs that expect few ROI voxels, and one background. */
 import { check, concat, logSumExp, type Params, slice, type Tensor, tensor, tree } from "../../engine/mod.ts";
 
 /**

@@ -13,7 +13,7 @@ export interface ColabLosses {
   readonly weights: readonly number[];
   /** Options of the loss with context labels. */
   readonly segmentation: SegmentationLossOptions;
-  /** Of background and ROI classes, against labels i32 [N, d, h, w]; that of train_unet unless options say otherwise. */
+  /** Of background and ROI classes, against labels i32 [N, d, h, w]; as in train_unet unless options say otherwise. */
   readonly plain: (outputs: readonly Tensor[], label: Tensor) => Tensor;
   /** The same of outputs whose contexts are still one background, and the logits of that background and the ROI. */
   readonly start: (outputs: readonly Tensor[], label: Tensor) => [loss: Tensor, logits: Tensor];
