@@ -111,6 +111,7 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
   if (status !== 0) throw new Error("the declarations do not compile");
   const needed = new Set(entries.map((entry) => join(dist, entry.replace(".ts", ".d.ts"))));
   const webgpu = new Set<string>();
+  const codes = new Map<string, string>();
   for (const file of needed) {
     const code = published(await readFile(file, "utf8"));
     for (const [name] of code.matchAll(/\bGPU[A-Z]\w+/g)) webgpu.add(name);
@@ -119,10 +120,23 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
     for (const [, target] of code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]*)\.js"/g)) {
       needed.add(join(dirname(file), `${target}.d.ts`));
     }
-    await write(
-      file,
-      entries.includes(`./${relative(dist, file).replace(".d.ts", ".ts")}`) ? referencesFrom(file) + code : code,
+    codes.set(file, code);
+  }
+  const offers = [...codes.entries()].flatMap(([file, code]) =>
+    [...code.matchAll(/^export (?:type )?(?:\{([^}]*)\}|\*.*) from "(\.[^"]*)\.js"/gm)].map(([, names, target]) => ({
+      file: join(dirname(file), `${target}.d.ts`),
+      names: names?.split(",").map((name) => name.trim().split(" ")[0]),
+    }))
+  );
+  for (const [file, code] of codes) {
+    const offered = offers.filter((offer) => offer.file === file);
+    // What nobody can import needs no comment; types are seen through what is offered.
+    const short = code.replace(
+      /\/\*\*(?:(?!\*\/)[^])*\*\/\n(?=export declare (?:const|function) (\w+))/g,
+      (comment, name) => offered.some(({ names }) => !names || names.includes(name)) ? comment : "",
     );
+    const entry = entries.includes(`./${relative(dist, file).replace(".d.ts", ".ts")}`);
+    await write(file, entry ? referencesFrom(file) + short : short);
   }
   // Interfaces merge with those of whatever else declares WebGPU: TypeScript's library, @webgpu/types, Deno.
   await write(ambient, [...webgpu].sort().map((name) => `interface ${name} {}\n`).join(""));
