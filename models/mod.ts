@@ -12,6 +12,7 @@ export {
   episodeEntries,
   excludedClasses,
   planEncoder,
+  sidedPlan,
   withPatches,
 } from "./alpnet/options.ts";
 export type { AlpnetTrainingOptions, PlannedEncoder } from "./alpnet/options.ts";

@@ -1,6 +1,6 @@
 // Trains an encoder for one-shot segmentation without any label, on superpixels (SSL-ALPNet, Ouyang et al. 2020), or
-// on annotated classes, and segments held-out cases from one labeled case. scripts/segment_one_shot.ts uses what it
-// trained. --help lists what can be set.
+// on annotated classes, and segments held-out cases from one labeled case. A folder of scans is enough; where there are
+// labels they say how good it is. scripts/segment_one_shot.ts uses what it trained. --help lists what can be set.
 import { compile, random, readWeights, slice, type Tensor, valueAndGrad } from "../engine/mod.ts";
 import { casesOf, type Comparison, Prng, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
@@ -12,6 +12,7 @@ import {
   heldOutSegmenter,
   measuredEntries,
   planEncoder,
+  sidedPlan,
   superpixelEntries,
   supportsOf,
 } from "../models/mod.ts";
@@ -36,7 +37,19 @@ export const alpnetEntries = {
   transformed: train.choice(["both", "query"], "each slice by itself (official code), or the query alone (paper)"),
   exclude: train.entry("", "classes, comma-separated, whose slices are left out of the training (setting 2)"),
   ...superpixelEntries,
-  side: train.entry(0, "pixels of a slice's longer edge; 0: what most cases need, to 256", { integer: true, min: 0 }),
+  unlabeled: train.entry("", "folder of further scans to train on, without labels, such as DATA/imagesTs"),
+  clip: train.entry(
+    [],
+    "intensities are cut off at, as -125,275 for soft tissue in CT; without it as planned, for CT by what is labeled, " +
+      "or without labels by the body",
+    { lengths: [0, 2] },
+  ),
+  side: train.entry(
+    0,
+    "pixels of a slice's longer edge, to which slices are resized, small ones also to more; 0: as planned, but at most " +
+      "256",
+    { integer: true, min: 0 },
+  ),
   backbone: train.choice(["small", "resnet18", "resnet34", "resnet50", "resnet101"], "small: two stages, 16 channels"),
   stride: train.choice(["8", "4"], "how much coarser than the slice features are; 4 for small slices"),
   weights: train.entry("", "state dict of torchvision's ResNet or DeepLabV3, as safetensors, to begin with"),
@@ -122,8 +135,13 @@ function alpnetMethod(options: AlpnetOptions, { plan, store }: train.TrainingRun
  */
 export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
   checkAlpnetOptions(options);
-  const training = await train.openTraining(withPatches(options), PHANTOMS);
-  checkAlpnetData(training);
+  const training = await train.openTraining(withPatches(options), PHANTOMS, {
+    unlabeled: true,
+    further: options.unlabeled,
+    ...(options.clip.length > 0 && { clip: options.clip as [number, number] }),
+    adjust: (plan) => sidedPlan(plan, options.side),
+  });
+  checkAlpnetData(training, options);
   const { plan, dataset } = training;
   const exclude = excludedClasses(options, plan.labels);
   const { architecture, model, size, settings, trainStep, init } = alpnetMethod(options, training);

@@ -93,7 +93,7 @@ export { train } from "./loop/train.ts";
 export type { Trained, TrainOptions } from "./loop/train.ts";
 export type { Patches } from "./loop/batches.ts";
 export { openTraining } from "./loop/open_training.ts";
-export type { PhantomSetup } from "./loop/open_training.ts";
+export type { DataSetup, PhantomSetup } from "./loop/open_training.ts";
 export { runFolds } from "./loop/run_folds.ts";
 export type { FoldMethod, MethodDescription, StepMethod } from "./loop/run_folds.ts";
 export { trainingChanges, trainingEntries } from "./loop/training_options.ts";

@@ -6,6 +6,7 @@ import {
   ConfigError,
   type Entries,
   type ModelDescription,
+  refuseUnused,
   splitList,
   trainingEntries,
   type TrainingOptions,
@@ -15,13 +16,12 @@ import {
 import { type Encoder, encoder } from "./encoder.ts";
 import { FEW_SHOT, type FewShotSettings, type OneShotSettings, settingsWith, unusedSettings } from "./settings.ts";
 
-/** Slices of the paper, and the longest that are trained on. */
+/** Edge of the paper's slices, and the longest that slices have without --side. */
 const PAPER_SIDE = 256;
 
 /** Options that say how the training goes. */
 const TRAINED = [
   "exclude",
-  "side",
   "alignment",
   "rate",
   "decay",
@@ -77,6 +77,7 @@ export interface AlpnetTrainingOptions
   readonly transform: "both" | "geometry" | "intensity" | "none";
   readonly exclude: string;
   readonly side: number;
+  readonly clip: readonly number[];
   readonly backbone: "small" | "resnet18" | "resnet34" | "resnet50" | "resnet101";
   readonly stride: "8" | "4";
   readonly embedding: number;
@@ -101,23 +102,52 @@ export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
   checkTrainingOptions(options, {
     ...unused(annotated, "superpixels", "minSize", "sigma", "threshold"),
     transform: untrained,
+    clip: options.plan !== "" && "--plan has the intensities",
     transformed: untrained || (transform === "none" && "--transform none changes no slice"),
     ...unused(untrained, ...TRAINED),
     window: untrained || whole,
     ...unused(whole, "testWindow", "rule"),
     ...unused(unheld, "support", "ranges"),
     ...ofSettings,
-    ...(copied && unused(copied, "backbone", "embedding", "weights", "temperature", "probe", ...PLACES)),
+    ...(copied && unused(copied, "unlabeled", "backbone", "embedding", "weights", "temperature", "probe", ...PLACES)),
   });
 }
 
-/** Refuses data that few-shot classes are not for. */
-export function checkAlpnetData({ plan, dataset }: TrainingRun): void {
+/** Refuses data that few-shot classes are not for, and what asks for labels that are not there. */
+export function checkAlpnetData({ plan, dataset }: TrainingRun, options: AlpnetTrainingOptions): void {
+  const bare = dataset.cases.filter(({ label }) => label === undefined).length;
+  const none = bare === dataset.cases.length && `${dataset.folder} has no labels`;
+  refuseUnused(options, unused(none, "folds", "splits", "support", "ranges", "chunks"));
+  const { arm, exclude } = options;
+  if (none && !arm.startsWith("ssl") && arm !== "init") {
+    throw new ConfigError(`--arm ${arm}: ${none}; take ssl-alpnet`);
+  }
+  if (bare > 0 && exclude !== "") {
+    throw new ConfigError(`--exclude: ${bare} scans have no labels that tell which of their slices to leave out`);
+  }
   if (plan.regions || plan.ignoreLabel !== undefined) {
     throw new ConfigError(
       `${dataset.folder}: few-shot classes are plain labels, without regions and an ignore label`,
     );
   }
+}
+
+/**
+ * A plan whose slices have a longer edge of `side` pixels; of 0, as it is, but at most 256, as the paper's slices. The
+ * whole slice is resized, for most cases to that, and prepared so for good.
+ */
+export function sidedPlan(plan: Plan, side: number): Plan {
+  const [depth, h, w] = plan.fingerprint.medianPreparedShape;
+  const longest = Math.max(h, w);
+  const scale = (side || Math.min(PAPER_SIDE, longest)) / longest;
+  if (scale === 1) return plan;
+  const [across, down, along] = plan.spacing;
+  const median = [depth, Math.round(h * scale), Math.round(w * scale)] as const;
+  return {
+    ...plan,
+    spacing: [across, down / scale, along / scale],
+    fingerprint: { ...plan.fingerprint, medianPreparedShape: median },
+  };
 }
 
 /** Values of the classes that training may not see. */
@@ -186,8 +216,7 @@ export function planEncoder(options: AlpnetTrainingOptions, plan: Plan): Planned
     features: options.embedding || (small ? 64 : 256),
   };
   const [, h, w] = plan.fingerprint.medianPreparedShape;
-  const longest = options.side || Math.min(PAPER_SIDE, Math.max(h, w));
-  const size = [h, w].map((n) => Math.ceil(Math.min(n, longest) / stride) * stride) as [number, number];
+  const size = [h, w].map((n) => Math.ceil(n / stride) * stride) as [number, number];
   const { arm, window } = options;
   const settings = measuredSettings(options);
   const features = Math.min(...size) / stride;

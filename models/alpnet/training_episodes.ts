@@ -93,9 +93,11 @@ export async function supportsOf(
   { settings, outputStride }: { settings: FewShotSettings; outputStride: number },
 ): Promise<Map<string, PreparedCase>> {
   const supports = new Map<string, PreparedCase>();
+  const bare = new Set(training.dataset.cases.flatMap(({ id, label }) => (label === undefined ? [id] : [])));
+  const labeled = (ids: readonly string[]): string | undefined => ids.find((id) => !bare.has(id));
   for (const { name, split } of training.folds) {
     if (split.val.length === 0) continue;
-    const item = training.dataset.cases.find(({ id }) => id === (options.support || split.train[0]));
+    const item = training.dataset.cases.find(({ id }) => id === (options.support || labeled(split.train)));
     if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
     const support = await training.store.get(item.id);
     if (!support.label.some((value) => value > 0)) {

@@ -1,13 +1,13 @@
 /** Dataset folders: Medical Segmentation Decathlon (MSD), nnU-Net raw, plain folders of images and labels; groups. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
-import { listed } from "../../core/errors.ts";
+import { checkOptions, listed } from "../../core/errors.ts";
 import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { showJson } from "../../core/json.ts";
-import { baseName, checkCaseId, contentOf, filesOf } from "./files.ts";
+import { baseName, checkCaseId, contentOf, filesOf, idsOf, imagesIn, withoutEnding } from "./files.ts";
 import { DatasetError, readChannels, readJson, readLabels } from "./dataset_json.ts";
 import { isGroupFile, openGroup } from "./group.ts";
-import { listedCases, listedTests, withLabelsPresent } from "./listed.ts";
+import { listedCases, listedTests, listsLabels, withLabelsPresent } from "./listed.ts";
 import { namedCases } from "./named.ts";
 import { openPlain, plainFolders } from "./plain.ts";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
@@ -37,6 +37,8 @@ import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
  *
  * @param folder a FileSystemDirectoryHandle or Files are mounted: the dataset's paths are those of `mountFiles`
  * @param onFault called with the errors of single files, which are then skipped; default: throws
+ * @param options labels: "optional" also opens a folder of images alone (in itself or in imagesTr), or a dataset.json
+ *   that names no label file: its cases have no label, and the dataset none but the background; default "required"
  * @throws DatasetError naming the file and the fix
  * @example
  * ```ts
@@ -51,10 +53,14 @@ export async function openDataset(
   onFault: OnFault = (fault) => {
     throw fault;
   },
+  options: { readonly labels?: "required" | "optional" } = {},
 ): Promise<Dataset> {
+  checkOptions("openDataset", options, ["labels"]);
   const place = typeof folder === "object" && "images" in folder ? folder : folderPath(folder);
   const dataset = isGroupFile(place)
     ? await openGroup(place, (each) => openDataset(each, onFault), onFault)
+    : options.labels === "optional" && typeof place === "string" && (await imagesAlone(trimSlashes(place)))
+    ? await openImages(trimSlashes(place), onFault)
     : await openFolder(place, onFault);
   const seen = new Set<string>();
   const usable = (item: DatasetCase): boolean => {
@@ -114,6 +120,43 @@ async function openDescribed(root: string, onFault: OnFault): Promise<Dataset> {
   cases = withLabelsPresent(cases, json.labels_present, context);
   const name = typeof json.name === "string" && json.name !== "" ? json.name : baseName(root);
   return { folder: root, name, description: file, channels, ...names, cases, testCases };
+}
+
+/** Whether a folder has images and no labels. */
+async function imagesAlone(root: string): Promise<boolean> {
+  const file = `${root}/dataset.json`;
+  if (await platform.exists(file)) {
+    const json = await readJson(file, "");
+    return listsLabels(json) === false ||
+      (listsLabels(json) === undefined && !(await platform.exists(`${root}/labelsTr`)));
+  }
+  if (!(await platform.exists(root)) || (await plainFolders(root))) return false;
+  return (await imagesIn(root, 1)).length > 0;
+}
+
+/** A dataset of images alone. */
+async function openImages(root: string, onFault: OnFault): Promise<Dataset> {
+  const file = `${root}/dataset.json`;
+  const described = await platform.exists(file);
+  const json = described ? await readJson(file, "") : {};
+  const folder = (await platform.exists(`${root}/imagesTr`)) ? `${root}/imagesTr` : root;
+  const names = await imagesIn(folder, described ? 0 : 3);
+  // case_0007 alone is a seventh case.
+  const numbers = names.map((each) => /_(\d{4})$/.exec(withoutEnding(each))?.[1]);
+  const numbered = described || (numbers.includes("0000") && !numbers.includes(undefined));
+  const channels = described
+    ? readChannels(json, file)
+    : Array.from({ length: numbered ? 1 + Math.max(...numbers.map(Number)) : 1 }, (_, k) => `channel ${k}`);
+  const labels = [{ name: "background", value: 0 }];
+  const context = { root, file, names: { labels }, channels: channels.length, onFault };
+  const listing = listsLabels(json) === false ? (json.training ?? Object.values(json.dataset ?? {})) : undefined;
+  const cases = Array.isArray(listing)
+    ? await listedTests(listing, context)
+    : numbered
+    ? await namedCases({ images: folder }, { channels: channels.length, onFault })
+    : idsOf(names.map(withoutEnding)).map((id, k): DatasetCase => ({ id, images: [`${folder}/${names[k]}`] }));
+  const name = typeof json.name === "string" && json.name !== "" ? json.name : baseName(root);
+  return { folder: root, name, ...(described && { description: file }), channels, labels, cases, testCases: [] };
 }
 
 /** The file ending of dataset.json, in lower case and with its dot; undefined if there is none. */

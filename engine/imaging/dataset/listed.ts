@@ -45,6 +45,10 @@ function entriesOf(json: Json): Entry[] | undefined {
 /** The number of training cases that dataset.json lists, if it does. */
 export const countListed = (json: Json): number | undefined => entriesOf(json)?.length;
 
+/** Whether entries name labels; undefined without a list of cases. */
+export const listsLabels = (json: Json): boolean | undefined =>
+  entriesOf(json)?.some(({ label }) => label !== undefined && label !== null && label !== "");
+
 /** A path of dataset.json: absolute, or in the dataset's folder. */
 const placed = (root: string, path: string): string =>
   /^\/|^[a-z][a-z0-9+.-]*:/i.test(path) ? path : `${root}/${path.replace(/^(\.[/\\])+/, "")}`;

@@ -116,8 +116,8 @@ const fields: Fields = {
   batch: whole(1),
   channels: where("a list of channels", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain)),
   labels: where(
-    "a list of two strings or more, background first",
-    (v) => Array.isArray(v) && v.length > 1 && !v.some(text),
+    "a list of strings, background first, which images without labels have alone",
+    (v) => Array.isArray(v) && v.length > 0 && !v.some(text),
   ),
   regions: optional(where("a list of regions", (v) => Array.isArray(v) && v.length > 0 && v.every(isPlain))),
   ignoreLabel: optional(whole(1)),

@@ -75,6 +75,8 @@ function statistics(name: string, lists: readonly Float32Array[]): ChannelFinger
  * @param options.orientation "RAS" (default), or "stored" to keep axes as in the file
  * @param options.faults collects the errors of unusable cases, which are then skipped; default: throws the first
  * @param options.signal stops after the case at hand, with its reason
+ * @param options.unlabeled also reads cases without a label, whose intensities are those in the body (`bodyMask`)
+ * @param options.clip intensities are cut off at these before they are counted
  * @throws DatasetError for the first case that cannot be used, NiftiError or PlatformError for one that cannot be read
  * @throws VoxgradError when no case has a label
  * @example
@@ -91,10 +93,12 @@ export async function fingerprintDataset(
     orientation?: Plan["orientation"];
     faults?: CaseFaults;
     signal?: AbortSignal | undefined;
+    unlabeled?: boolean;
+    clip?: readonly [number, number];
   } = {},
 ): Promise<Fingerprint> {
-  const { workers = 0, orientation = "RAS", faults, signal } = options;
-  const cases = dataset.cases.filter((item) => item.label !== undefined);
+  const { workers = 0, orientation = "RAS", faults, signal, unlabeled = false, clip } = options;
+  const cases = dataset.cases.filter((item) => unlabeled || item.label !== undefined);
   if (cases.length === 0) {
     throw new VoxgradError(`fingerprintDataset: no case of ${dataset.folder} has a label; add some to labelsTr`);
   }
@@ -104,7 +108,7 @@ export async function fingerprintDataset(
   try {
     await pool.each(
       cases,
-      (item) => ({ kind: "fingerprint", dataset, item, orientation, samples }),
+      (item) => ({ kind: "fingerprint", dataset, item, orientation, samples, ...(clip && { clip }) }),
       async (result) => {
         signal?.throwIfAborted();
         if (result.kind !== "fingerprint") return;

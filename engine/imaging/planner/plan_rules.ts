@@ -76,6 +76,11 @@ export interface PlanOptions {
   readonly memory?: number;
   /** A registered network; default: the first one registered. */
   readonly network?: string;
+  /**
+   * Intensities are cut off at these, and z-scored by the figures of the fingerprint, which is to have the same `clip`;
+   * default by each channel's name.
+   */
+  readonly clip?: readonly [number, number];
 }
 
 const columns = (rows: readonly Triple[], q: number): [number, number, number] => {
@@ -253,8 +258,11 @@ export function makePlan(
     patch: chosen.patch,
     batch: chosen.batch,
     channels: fingerprint.channels.map((channel): ChannelPlan => {
-      const { name, mean, deviation, low, high } = channel;
-      const mode = MODES[name.toLowerCase()] ?? (relativeSize < MASK_SHARE ? "z-score in mask" : "z-score");
+      const { name, mean, deviation } = channel;
+      const [low, high] = options.clip ?? [channel.low, channel.high];
+      const mode = options.clip
+        ? "ct"
+        : MODES[name.toLowerCase()] ?? (relativeSize < MASK_SHARE ? "z-score in mask" : "z-score");
       if (mode !== "ct") return { name, normalization: mode };
       if (Number.isNaN(mean)) {
         throw new VoxgradError(`makePlan: no case has foreground to take the figures of channel ${name} from`);

@@ -20,6 +20,7 @@ export type CaseJob =
     readonly item: DatasetCase;
     readonly orientation: Plan["orientation"];
     readonly samples: number;
+    readonly clip?: readonly [number, number];
   }
   | {
     readonly kind: "crop";
@@ -60,8 +61,8 @@ async function perform(job: CaseJob): Promise<CaseResult> {
   const { channels, labels, ignoreLabel } = job.dataset;
   const dataset = { channels, labels, ...(ignoreLabel !== undefined && { ignoreLabel }) };
   if (job.kind === "fingerprint") {
-    const { orientation, samples } = job;
-    const options = { orientation, samples, ...(ignoreLabel !== undefined && { ignoreLabel }) };
+    const { orientation, samples, clip } = job;
+    const options = { orientation, samples, ...(clip && { clip }), ...(ignoreLabel !== undefined && { ignoreLabel }) };
     return { kind: "fingerprint", samples: fingerprintCase(await loadCase(dataset, item), options) };
   }
   const files = new ContentHash();

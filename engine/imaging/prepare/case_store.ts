@@ -14,6 +14,7 @@ import type { PreparedCase } from "./prepared_case.ts";
 import { resampleCase } from "./preprocess.ts";
 import { LruCache } from "../../core/lru_cache.ts";
 import { hashText } from "../../core/prng.ts";
+import { voxelCount } from "../volume/volume.ts";
 import type { CaseSource } from "./sampling.ts";
 
 /** Increased whenever preparation gives different results, to invalidate stored cases. */
@@ -42,6 +43,8 @@ export interface CaseStoreOptions {
   readonly signal?: AbortSignal | undefined;
   /** Only these cases; default all with a label. */
   readonly ids?: readonly string[];
+  /** Also cases without a label, whose label is 0 throughout; default false. */
+  readonly unlabeled?: boolean;
 }
 
 /** The settings that a prepared case depends on. */
@@ -87,8 +90,10 @@ export function storeFolder(root: string, dataset: Dataset, plan: Plan): string 
  * ```
  */
 export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseStoreOptions): Promise<CaseStore> {
-  const { folder, workers = 0, memory: cap = 2 * 2 ** 30, signal } = options;
-  const labeled = new Map(dataset.cases.flatMap((item) => (item.label === undefined ? [] : [[item.id, item]])));
+  const { folder, workers = 0, memory: cap = 2 * 2 ** 30, signal, unlabeled = false } = options;
+  const labeled = new Map(
+    dataset.cases.flatMap((item) => (item.label === undefined && !unlabeled ? [] : [[item.id, item]])),
+  );
   const ids = options.ids ?? [...labeled.keys()];
   const unknown = ids.find((id) => !labeled.has(id));
   if (unknown !== undefined) {
@@ -109,7 +114,8 @@ export async function openCaseStore(dataset: Dataset, plan: Plan, options: CaseS
     keys.set(result.id, result.key);
     contents.set(result.id, result.content);
     if (!result.cropped) return undefined;
-    const item = await resampleCase(result.cropped, plan);
+    const { label = new Uint8Array(voxelCount(result.cropped.geometry.cropSize)) } = result.cropped;
+    const item = await resampleCase({ ...result.cropped, label }, plan);
     if (stores) {
       // The key comes last: it marks the file as complete.
       await platform.writeFile(fileOf(item.id), await encodeCase(item, result.key));

@@ -1,4 +1,5 @@
 /** The contribution of one case to a fingerprint. */
+import { bodyMask } from "../volume/body_mask.ts";
 import { nonZeroBox } from "../volume/crop.ts";
 import type { LoadedCase } from "../dataset/load_case.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -19,23 +20,28 @@ export interface CaseFingerprint {
 }
 
 /**
- * The contribution of one case: its sizes, and `samples` values of each channel at foreground voxels, sampled with
- * replacement.
+ * The contribution of one case: its sizes, and `samples` values of each channel at foreground voxels, or without a label
+ * at those of the body, sampled with replacement.
  */
 export interface CaseSamples extends CaseFingerprint {
   /** One list per channel; empty if the case has no foreground. */
   readonly values: readonly Float32Array<ArrayBuffer>[];
 }
 
-/** The fingerprint of a loaded case. */
+/** The fingerprint of a loaded case; values are cut off at `clip`. */
 export function fingerprintCase(
   loaded: LoadedCase,
-  options: { orientation: Plan["orientation"]; samples: number; ignoreLabel?: number },
+  options: {
+    orientation: Plan["orientation"];
+    samples: number;
+    ignoreLabel?: number;
+    clip?: readonly [number, number];
+  },
 ): CaseSamples {
-  const { orientation, samples, ignoreLabel } = options;
+  const { orientation, samples, ignoreLabel, clip: [low, high] = [-Infinity, Infinity] } = options;
   const image = oriented(loaded.image, orientation);
   const box = nonZeroBox(image);
-  const label = loaded.label!.data;
+  const label = loaded.label?.data ?? bodyMask(loaded.image);
   let count = 0;
   for (let i = 0; i < label.length; i++) if (label[i] !== 0 && label[i] !== ignoreLabel) count++;
   const places = new Uint32Array(count);
@@ -49,6 +55,9 @@ export function fingerprintCase(
     shape: [box.size[2], box.size[1], box.size[0]],
     spacing: [image.spacing[2], image.spacing[1], image.spacing[0]],
     relativeSize: voxelCount(box.size) / voxelCount(image.shape),
-    values: Array.from({ length: channels }, (_, c) => Float32Array.from(picks, (i) => data[c * label.length + i])),
+    values: Array.from(
+      { length: channels },
+      (_, c) => Float32Array.from(picks, (i) => Math.min(high, Math.max(low, data[c * label.length + i]))),
+    ),
   };
 }

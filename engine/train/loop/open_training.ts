@@ -13,6 +13,7 @@ import { openCaseStore, storeFolder } from "../../imaging/prepare/case_store.ts"
 import type { Triple } from "../../imaging/volume/volume.ts";
 import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { ConfigError } from "../run/config.ts";
+import { findImages } from "../run/find_images.ts";
 import { print } from "../run/logging.ts";
 import { openRun, readJson, resumeRun, type RunFolder } from "../run/run_folder.ts";
 import { checkApart, checkOutput } from "../run/run_identity.ts";
@@ -25,6 +26,18 @@ export interface PhantomSetup extends Omit<PhantomOptions, "seed"> {
   readonly features: readonly number[];
   /** Writes the dataset; default: writePhantomDataset. */
   readonly write?: (folder: string, options: PhantomOptions & { cases: number }) => Promise<void>;
+}
+
+/** What a script asks of its data beyond the options of every training. */
+export interface DataSetup {
+  /** Also opens images without labels: all of them are trained on, and none is held out. */
+  readonly unlabeled?: boolean;
+  /** A folder of further images without labels, which every fold trains on. */
+  readonly further?: string;
+  /** Intensities of all channels are cut off at these; see makePlan. */
+  readonly clip?: readonly [number, number];
+  /** Changes the plan that was made, or that a file holds. */
+  readonly adjust?: (plan: Plan) => Plan;
 }
 
 const PHANTOMS: PhantomSetup = {
@@ -41,6 +54,7 @@ const PHANTOMS: PhantomSetup = {
  *   takes: a FileSystemDirectoryHandle or the Files that the visitor of a page chose. `signal`: once it is aborted, the
  *   training stops after the step under way, with a checkpoint, and with the signal's reason
  * @param phantoms the dataset written without --data
+ * @param setup what the script asks of its data
  * @throws ConfigError, VoxgradError, DatasetError and their subclasses, each with its fix
  * @example
  * ```ts
@@ -53,6 +67,7 @@ const PHANTOMS: PhantomSetup = {
 export async function openTraining(
   given: Omit<TrainingOptions, "data"> & { readonly data: string | FolderSource; readonly signal?: AbortSignal },
   phantoms: PhantomSetup = PHANTOMS,
+  setup: DataSetup = {},
 ): Promise<TrainingRun> {
   const { signal, ...own } = given;
   const options: TrainingOptions = { ...own, data: folderPath(given.data) };
@@ -62,21 +77,29 @@ export async function openTraining(
     ? await resumeRun(options.resume, { signal })
     : await openRun({ name, folder: options.run, overwrite: options.overwrite, signal });
   try {
-    return await openIn(run, options, phantoms);
+    return await openIn(run, options, phantoms, setup);
   } catch (error) {
     await run.unlock();
     throw error;
   }
 }
 
-async function openIn(run: RunFolder, options: TrainingOptions, phantoms: PhantomSetup): Promise<TrainingRun> {
+async function openIn(
+  run: RunFolder,
+  options: TrainingOptions,
+  phantoms: PhantomSetup,
+  setup: DataSetup,
+): Promise<TrainingRun> {
   const onPhantoms = options.data === "";
   const folder = options.data || `${run.path}/phantom`;
   if (onPhantoms) {
     const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
     await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
   }
-  const dataset = await openDataset(folder);
+  const dataset = await withFurther(
+    await openDataset(folder, undefined, { labels: setup.unlabeled ? "optional" : "required" }),
+    setup.further,
+  );
   await checkOutput(run, dataset);
   const splits = await chooseSplits(options, run, dataset);
   const chosen = options.fold === "each" ? [...splits.keys()] : [options.fold === "all" ? 0 : Number(options.fold)];
@@ -84,9 +107,14 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
     throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
   }
   for (const index of chosen) checkAnnotated(dataset, splits[index], `${run.path}/splits.json, fold ${index}`);
-  const plan = await choosePlan(options, run, dataset, onPhantoms ? phantoms : undefined);
+  const chosenPlan = await choosePlan(options, run, dataset, setup, onPhantoms ? phantoms : undefined);
+  const plan = setup.adjust?.(chosenPlan) ?? chosenPlan;
   const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
-  print(`Data: ${folder}, ${dataset.cases.length} cases; ${classes.join(", ")}`);
+  const bare = dataset.cases.filter(({ label }) => label === undefined).length;
+  const without = bare === 0 ? "" : `, ${bare === dataset.cases.length ? "all" : bare} without labels`;
+  print(
+    `Data: ${folder}, ${dataset.cases.length} cases${without}${classes.length > 0 ? `; ${classes.join(", ")}` : ""}`,
+  );
   for (const set of dataset.sets ?? []) {
     const count = dataset.cases.filter((item) => item.set === set.name).length;
     const annotated = dataset.labels.filter(({ value }) => value > 0 && (set.labelsPresent?.includes(value) ?? true));
@@ -100,6 +128,7 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
     workers: options.workers,
     memory: options.memory * 1e9,
     signal: run.signal,
+    unlabeled: bare > 0,
     ids: [...new Set(chosen.flatMap((index) => [...splits[index].train, ...splits[index].val]))].sort(),
   });
   const folds = chosen.map((index): FoldSetup => ({
@@ -110,23 +139,46 @@ async function openIn(run: RunFolder, options: TrainingOptions, phantoms: Phanto
   return new TrainingRun(options, { run, dataset, plan, splits, folds, store });
 }
 
+/** A dataset with the images of a folder as further cases, without labels. */
+async function withFurther(dataset: Dataset, folder = ""): Promise<Dataset> {
+  if (folder === "") return dataset;
+  const found = await findImages(folder, dataset.channels);
+  const known = new Set(dataset.cases.map(({ id }) => id));
+  const twice = found.find(({ id }) => known.has(id));
+  if (twice) {
+    throw new ConfigError(`${folder}: ${twice.id} is a case of ${dataset.folder} too; name a folder of other scans`);
+  }
+  return { ...dataset, cases: [...dataset.cases, ...found] };
+}
+
 /** The splits of a resumed run, from a file, or by kFold; a single one without held-out cases for --fold all. */
 async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
   const ids = dataset.cases.map((item) => item.id);
+  const labeled = dataset.cases.flatMap(({ id, label }) => (label === undefined ? [] : [id]));
+  const further = ids.filter((id) => !labeled.includes(id));
+  if (labeled.length === 0 && options.fold === "each") {
+    throw new ConfigError(`--fold each: ${dataset.folder} has no label, and nothing can be held out; leave it out`);
+  }
   const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
   const before = options.resume ? await readJson(`${run.path}/splits.json`) : undefined;
-  if (before === undefined && ids.length < 2 && options.fold !== "all" && !options.splits) {
+  if (before === undefined && labeled.length === 1 && options.fold !== "all" && !options.splits) {
     throw new VoxgradError(
       `${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`,
     );
   }
+  /** With the cases without labels that it does not name. */
+  const withRest = ({ train, val }: Fold): Fold => ({
+    train: [...train, ...further.filter((id) => !train.includes(id) && !val.includes(id))],
+    val,
+  });
   const made = before !== undefined
     ? checkSplits(before, ids, `${run.path}/splits.json`)
-    : options.fold === "all"
+    : options.fold === "all" || labeled.length === 0
     ? [{ train: ids, val: [] }]
     : options.splits
-    ? checkSplits(await readJson(options.splits), ids, options.splits)
-    : kFold(ids, { folds: Math.min(options.folds, ids.length), setOf: (id) => setOf.get(id) ?? "" });
+    ? checkSplits(await readJson(options.splits), ids, options.splits).map(withRest)
+    : kFold(labeled, { folds: Math.min(options.folds, labeled.length), setOf: (id) => setOf.get(id) ?? "" })
+      .map(withRest);
   const listedIds = new Set(made.flatMap(({ train, val }) => [...train, ...val]));
   const left = ids.filter((id) => !listedIds.has(id));
   if (left.length > 0) {
@@ -155,6 +207,7 @@ async function choosePlan(
   options: TrainingOptions,
   run: RunFolder,
   dataset: Dataset,
+  { clip }: DataSetup,
   phantoms: PhantomSetup | undefined,
 ): Promise<Plan> {
   let plan: Plan;
@@ -171,7 +224,10 @@ async function choosePlan(
     const software = (await deviceInfo()).kind === "software";
     const patch = options.patch.length > 0 ? options.patch : phantoms?.patch;
     const features = options.features.length > 0 ? options.features : phantoms?.features;
-    plan = makePlan(dataset, await fingerprintDataset(dataset, { workers: options.workers, signal: run.signal }), {
+    const read = { workers: options.workers, signal: run.signal, ...(clip && { clip }) };
+    const unlabeled = dataset.cases.every(({ label }) => label === undefined);
+    plan = makePlan(dataset, await fingerprintDataset(dataset, { ...read, unlabeled }), {
+      ...(clip && { clip }),
       preset: options.preset !== "auto" ? options.preset : software ? "small" : "nnunet",
       ...(patch && { patch: patch as Triple }),
       ...(features && { features }),

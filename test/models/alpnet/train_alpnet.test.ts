@@ -1,11 +1,18 @@
 // train_alpnet and segment_one_shot as a user runs them, small: arms, a resumed run, mistakes.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, random, tensor } from "../../../engine/mod.ts";
-import { inMemory, readVolume, writeOrganPhantomDataset } from "../../../engine/imaging/mod.ts";
+import {
+  bodyMask,
+  fingerprintDataset,
+  inMemory,
+  openDataset,
+  readVolume,
+  writeOrganPhantomDataset,
+} from "../../../engine/imaging/mod.ts";
 import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
 import { alpnet, withSliceStatistics } from "../../../models/mod.ts";
@@ -123,6 +130,95 @@ test("train_alpnet with annotated arms trains on classes not excluded, and names
     await refused(["--overwrite", "--support", "nobody", "--arm", "init"]),
     /--support: there is no case nobody/,
   );
+});
+
+test("train_alpnet needs nothing but scans, and takes further ones without labels", async () => {
+  const copies = async (to: string, numbers: readonly number[], rename = (n: number) => `scan${n}.nii.gz`) => {
+    await mkdir(place(to), { recursive: true });
+    for (const n of numbers) {
+      await copyFile(place(`data/imagesTr/organs_00${n}.nii.gz`), join(place(to), rename(n)));
+    }
+  };
+  await copies("scans", [1, 2]);
+  const short = ["--epoch", "2", "--window", "1", "--minSize", "6", "--steps", "2", "--cache", place("prepared")];
+  const bare = (data: string, name: string, more: readonly string[] = []) =>
+    trainAlpnet(
+      config(alpnetEntries, [
+        ...[place(data), "--run", place(name), "--overwrite", "--workers", "0", "--embedding", "8", ...short],
+        ...["--stride", "4", ...more],
+      ]),
+    );
+  const none = await bare("scans", "bare", ["--clip", "-1,200", "--side", "36"]);
+  assert.is(none.cases.length, 0, "nothing is held out");
+  const { plan, splits } = JSON.parse(String(await readFile(place("bare/config.json"))));
+  assert.equal(splits, [{ train: ["scan1", "scan2"], val: [] }]);
+  assert.equal([plan.channels[0].normalization, plan.channels[0].low, plan.channels[0].high], ["ct", -1, 200]);
+  // Slices of 24 x 20 pixels, resized.
+  assert.equal(plan.fingerprint.medianPreparedShape.slice(1), [30, 36]);
+  const found = await runCommand(folder, [
+    ...["segment_one_shot", "bare", "data/imagesTr/organs_002.nii.gz", "by_bare"],
+    ...["--support", "data/imagesTr/organs_001.nii.gz", "--supportLabels", "data/labelsTr/organs_001.nii.gz"],
+  ]);
+  assert.is(found.code, 0, found.output);
+  const refused = (more: readonly string[]) => bare("scans", "refused", more).then(() => "", (e: Error) => e.message);
+  assert.match(await refused(["--support", "scan1"]), /--support has no effect: .*scans has no labels/);
+  assert.match(await refused(["--arm", "alpnet"]), /--superpixels|--minSize has no effect/);
+  assert.match(await refused(["--fold", "each"]), /--fold each: .*scans has no label/);
+  // A labeled dataset and further scans: those are in every training, and none of them is held out.
+  await copies("more", [3, 4], (n) => `other${n}.nii.gz`);
+  const held = await bare("data", "further", ["--folds", "2", "--unlabeled", place("more")]);
+  assert.is(held.cases.length, 2);
+  const folds = JSON.parse(String(await readFile(place("further/splits.json"))));
+  assert.ok(folds.every(({ train }: { train: string[] }) => train.includes("other3") && train.includes("other4")));
+  assert.match(
+    await bare("data", "refused", ["--unlabeled", place("more"), "--exclude", "liver"]).then(
+      () => "",
+      (e) => e.message,
+    ),
+    /--exclude: 2 scans have no labels/,
+  );
+});
+
+test("openDataset() with optional labels opens images alone, as files, in imagesTr and as a list", async () => {
+  const write = async (path: string, data: string | Uint8Array) => {
+    await mkdir(dirname(place(path)), { recursive: true });
+    await writeFile(place(path), data);
+  };
+  const scan = await readFile(place("data/imagesTr/organs_001.nii.gz"));
+  for (const name of ["a/p1.nii.gz", "a/case_0007.nii.gz", "b/imagesTr/p1_0000.nii.gz", "b/imagesTr/p1_0001.nii.gz"]) {
+    await write(name, scan);
+  }
+  const cases = async (name: string) => {
+    const { cases, labels, channels } = await openDataset(place(name), undefined, { labels: "optional" });
+    assert.equal(labels, [{ name: "background", value: 0 }]);
+    assert.ok(cases.every(({ label }) => label === undefined));
+    return [channels.length, ...cases.map(({ id }) => id)];
+  };
+  assert.equal(await cases("b"), [2, "p1"]);
+  for (const json of [{ training: [{ image: "x/one.nii.gz" }, "x/two.nii.gz"] }, {}]) {
+    await write("c/x/one.nii.gz", scan);
+    await write("c/x/two.nii.gz", scan);
+    await write("c/imagesTr/three_0000.nii.gz", scan);
+    await write("c/dataset.json", JSON.stringify({ ...json, channel_names: { 0: "CT" } }));
+    assert.equal(await cases("c"), "training" in json ? [1, "one", "two"] : [1, "three"]);
+  }
+  assert.equal([...(await cases("a")).slice(1)].sort(), ["case_0007", "p1"]);
+  const labeled = await openDataset(place("data"), undefined, { labels: "optional" });
+  assert.is(labeled.labels.length, 6);
+  assert.match(
+    await openDataset(place("a")).then(() => "", (error: Error) => error.message),
+    /no dataset that is known/,
+  );
+  // What the intensities of CT are planned by.
+  const dataset = await openDataset(place("c"), undefined, { labels: "optional" });
+  const { channels: [figures] } = await fingerprintDataset(dataset, { unlabeled: true });
+  const volume = await readVolume(place("c/imagesTr/three_0000.nii.gz"));
+  const body = bodyMask(volume);
+  const inside = Array.from(volume.data).filter((_, i) => body[i] === 1);
+  const mean = inside.reduce((a, b) => a + b) / inside.length;
+  assert.ok(Math.abs(figures.mean - mean) < 0.02 * mean, `${figures.mean}, ${mean} in the body`);
+  const { channels: [cut] } = await fingerprintDataset(dataset, { unlabeled: true, clip: [10, 20] });
+  assert.ok(cut.min >= 10 && cut.max <= 20);
 });
 
 test("segment_one_shot labels scans with the values of its support", async () => {
