@@ -323,8 +323,8 @@ test("checkPlan() names the wrong entry of an edited plan, its value and what it
     /regions\[0\] has the value 7/,
   );
   assert.match(
-    wrong((p) => (p.labels = ["background"])),
-    /labels is \["background"\]; wanted a list of two/,
+    wrong((p) => (p.labels = [])),
+    /labels is \[\]; wanted a list of strings/,
   );
 });
 
