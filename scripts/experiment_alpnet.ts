@@ -28,7 +28,13 @@ interface AlpnetTrial extends Trial<AlpnetOptions> {
   readonly times?: number;
 }
 const main: readonly AlpnetTrial[] = [
-  trial("init", "Not trained", "ALPNet on features of a random encoder.", { arm: "init" }),
+  trial("copied", "Copied mask", "The support's mask, moved to the other scans without a look at them.", {
+    arm: "copied",
+    exclude: "",
+  }),
+  trial("init", "Not trained", "ALPNet on features of a random encoder, with batch norms' statistics of the slices.", {
+    arm: "init",
+  }),
   trial("panet", "PANet, annotated", "One prototype a class, trained on the other organs' labels.", { arm: "panet" }),
   trial("alpnet", "ALPNet, annotated", "Local prototypes, trained on the other organs' labels.", { arm: "alpnet" }),
   trial("ssl-panet", "SSL-PANet", "One prototype a class, trained on superpixels.", { arm: "ssl-panet" }),
@@ -48,6 +54,20 @@ const more: readonly AlpnetTrial[] = [
   }),
   trial("paper_rule", "SSL-ALPNet, Eq. 2", "All windows that are not the class's are background's.", { rule: "paper" }),
   trial("volume", "SSL-ALPNet, supervoxels", "Superpixels of the volume.", { superpixels: "volume" }),
+  trial("setting_1", "SSL-ALPNet, setting 1", "Slices with the measured organs are trained on, without labels.", {
+    exclude: "",
+  }),
+  ...[2, 3, 4, 5].map((shots) =>
+    trial<AlpnetOptions>(`shots_${shots}`, `SSL-ALPNet, ${shots} supports`, "Labeled patients.", { shots })
+  ),
+  trial("nearest", "SSL-ALPNet, nearest slice", "The labeled slice nearest in height is the support.", {
+    slices: "nearest",
+  }),
+  trial("foreground", "SSL-ALPNet, local foreground", "The background has one prototype.", { local: "foreground" }),
+  trial("background", "SSL-ALPNet, local background", "A class has one prototype.", { local: "background" }),
+  trial("probe_4", "SSL-ALPNet, probe of 4", "A class has local prototypes if 4 x 4 features lie in it (code).", {
+    probe: 4,
+  }),
 ];
 const GROUPS = [["liver", "spleen"], ["left kidney", "right kidney"]];
 /** Patients differ in the gamma of their scans, as the paper's do in the distribution of intensities. */
@@ -110,11 +130,13 @@ await runScript(import.meta.url, () => config(entries), async (options) => {
       return { ...files, cache: `${trimSlashes(run)}/prepared`, seed, steps, rate, ...encoder };
     },
 
-    // Each group is measured by a training that does not see it.
+    // Each group is measured by a training that does not see it, or all by one that may.
     measure: async ({ trial: { name, times = 1, options: own }, folder, shared }) => {
       const found = new Map<string, MeasuredCase["classes"]>();
-      for (const [k, group] of GROUPS.entries()) {
-        const options = { ...shared, minSize: Math.round(minSize * times), ...own, exclude: group.join(",") };
+      const kept = own?.exclude;
+      for (const [k, group] of (kept === undefined ? GROUPS : [GROUPS.flat()]).entries()) {
+        const exclude = kept ?? group.join(",");
+        const options = { ...shared, minSize: Math.round(minSize * times), ...own, exclude };
         const comparison = await trainAlpnet(await runConfig(`${folder}/${name}_${k + 1}`, alpnetEntries, options));
         for (const { id, classes } of comparison.cases) {
           const measured = classes.filter((each) => group.includes(each.name));

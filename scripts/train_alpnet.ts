@@ -40,14 +40,14 @@ export const alpnetEntries = {
   unlabeled: train.entry("", "folder of further scans to train on, without labels, such as DATA/imagesTs"),
   clip: train.entry(
     [],
-    "intensities are cut off at, as -125,275 for soft tissue in CT; without it as planned, for CT by what is labeled, " +
-      "or without labels by the body",
+    "intensities are cut off at, as -125,275 for soft tissue in CT; without it as planned, for CT by what is " +
+      "labeled, or without labels by the body",
     { lengths: [0, 2] },
   ),
   side: train.entry(
     0,
-    "pixels of a slice's longer edge, to which slices are resized, small ones also to more; 0: as planned, but at most " +
-      "256",
+    "pixels of a slice's longer edge, to which slices are resized, small ones also to more; 0: as planned, but at " +
+      "most 256",
     { integer: true, min: 0 },
   ),
   backbone: train.choice(["small", "resnet18", "resnet34", "resnet50", "resnet101"], "small: two stages, 16 channels"),
@@ -56,11 +56,16 @@ export const alpnetEntries = {
   embedding: train.entry(0, "channels of the features; 0: 256, 64 of the small backbone", { integer: true, min: 0 }),
   window: train.entry(4, "edge of a prototype's window in features, in training", { integer: true, min: 1 }),
   testWindow: train.entry(2, "and in testing", { integer: true, min: 1 }),
+  local: train.choice(["both", "foreground", "background"], "what has local prototypes"),
   temperature: train.entry(20, "alpha of Eq. 4", { min: 1e-3 }),
   rule: train.choice(["code", "paper"], "which windows are background; see alpnet.classPrototypes"),
   ...measuredEntries,
   alignment: train.entry(1, "weight of the prototypical alignment, lambda of Eq. 9", { min: 0 }),
   support: train.entry("", "case that is the support of held-out cases; the first of the training without it"),
+  shots: train.entry(1, "labeled cases that are the support together; the others are the next of the training", {
+    integer: true,
+    min: 1,
+  }),
   chunks: train.entry(3, "parts of a class along the slices, each with a support slice", { integer: true, min: 1 }),
   ranges: train.choice(["known", "unknown"], "known: the slices of a class in a held-out case are given (papers)"),
   rate: train.entry(1e-3, "learning rate at the start", { min: 0 }),
@@ -162,7 +167,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
       fewShot: settings,
       // What the curves are of: no class of the dataset.
       curves: CURVES,
-      supports: Object.fromEntries([...supports].map(([fold, { id }]) => [fold, id])),
+      supports: Object.fromEntries([...supports].map(([fold, own]) => [fold, own.map(({ id }) => id).join(", ")])),
     },
   };
   return train.runFolds<State, EpisodeBatch>(training, about, async ({ name, split }) => {
@@ -181,7 +186,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
         program: () => trainStep,
       },
       segment: ({ params }) => heldOutSegmenter(training, { model, params, settings }, support, options),
-      heldOut: split.val.filter((id) => id !== support?.id),
+      heldOut: split.val.filter((id) => !support?.some((each) => each.id === id)),
     };
   });
 }

@@ -78,6 +78,7 @@ export interface AlpnetTrainingOptions
   readonly exclude: string;
   readonly side: number;
   readonly clip: readonly number[];
+  readonly local: "both" | "foreground" | "background";
   readonly backbone: "small" | "resnet18" | "resnet34" | "resnet50" | "resnet101";
   readonly stride: "8" | "4";
   readonly embedding: number;
@@ -106,8 +107,8 @@ export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
     transformed: untrained || (transform === "none" && "--transform none changes no slice"),
     ...unused(untrained, ...TRAINED),
     window: untrained || whole,
-    ...unused(whole, "testWindow", "rule"),
-    ...unused(unheld, "support", "ranges"),
+    ...unused(whole, "testWindow", "rule", "local"),
+    ...unused(unheld, "support", "shots", "ranges"),
     ...ofSettings,
     ...(copied && unused(copied, "unlabeled", "backbone", "embedding", "weights", "temperature", "probe", ...PLACES)),
   });
@@ -117,7 +118,7 @@ export function checkAlpnetOptions(options: AlpnetTrainingOptions): void {
 export function checkAlpnetData({ plan, dataset }: TrainingRun, options: AlpnetTrainingOptions): void {
   const bare = dataset.cases.filter(({ label }) => label === undefined).length;
   const none = bare === dataset.cases.length && `${dataset.folder} has no labels`;
-  refuseUnused(options, unused(none, "folds", "splits", "support", "ranges", "chunks"));
+  refuseUnused(options, unused(none, "folds", "splits", "support", "shots", "ranges", "chunks"));
   const { arm, exclude } = options;
   if (none && !arm.startsWith("ssl") && arm !== "init") {
     throw new ConfigError(`--arm ${arm}: ${none}; take ssl-alpnet`);
@@ -164,6 +165,7 @@ export function excludedClasses({ exclude }: AlpnetTrainingOptions, labels: read
 export function measuredSettings(options: AlpnetTrainingOptions): FewShotSettings {
   const {
     arm,
+    local,
     testWindow,
     chunks,
     temperature,
@@ -183,7 +185,7 @@ export function measuredSettings(options: AlpnetTrainingOptions): FewShotSetting
     chunks,
     temperature,
     rule,
-    prototypes: arm.endsWith("panet") ? "panet" : "alpnet",
+    prototypes: arm.endsWith("panet") ? "panet" : local === "both" ? "alpnet" : local,
   };
   return settingsWith(own, { probe, slices, nearest, place, placeSigma, prior, frame, aligned });
 }
@@ -220,7 +222,7 @@ export function planEncoder(options: AlpnetTrainingOptions, plan: Plan): Planned
   const { arm, window } = options;
   const settings = measuredSettings(options);
   const features = Math.min(...size) / stride;
-  if (settings.prototypes === "alpnet" && arm !== "init" && arm !== "copied" && window > features) {
+  if (settings.prototypes !== "panet" && arm !== "init" && arm !== "copied" && window > features) {
     throw new ConfigError(
       `--window: got ${window}, and slices of ${
         size.join(" x ")

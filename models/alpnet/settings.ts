@@ -11,8 +11,8 @@ export interface FewShotSettings {
   readonly probe: number;
   /** Parts of a class along the slices. */
   readonly chunks: number;
-  /** Local prototypes, or one per class. */
-  readonly prototypes: "alpnet" | "panet";
+  /** Local prototypes, of the foreground's classes or the background alone, or one per class. */
+  readonly prototypes: "alpnet" | "foreground" | "background" | "panet";
   /** alpha of Eq. 4. */
   readonly temperature: number;
   /** See alpnet.classPrototypes. */
@@ -56,7 +56,7 @@ const RIGHT: Readonly<Record<keyof FewShotSettings, (value: unknown) => boolean>
   window: isCount,
   probe: (value) => value === 0 || isCount(value),
   chunks: isCount,
-  prototypes: among("alpnet", "panet"),
+  prototypes: among("alpnet", "foreground", "background", "panet"),
   temperature: (value) => isAmount(value) && value !== 0,
   rule: among("code", "paper"),
   slices: among("chunks", "nearest"),
@@ -144,7 +144,10 @@ export const measuredEntries: Entries<MatchingSettings> = matchingEntries((usual
 
 /** Entries of what uses an encoder: each keeps what the encoder's file says, unless it is given. */
 export const askedEntries: Entries<AskedSettings> = {
-  prototypes: choice(["run", "alpnet", "panet"], "local ones, or one for each class; run: as the encoder was trained"),
+  prototypes: choice(
+    ["run", "alpnet", "foreground", "background", "panet"],
+    "local ones, of the classes or the background alone, or one for each; run: as the encoder was trained",
+  ),
   window: entry(0, "edge of a prototype's window in features; 0: as the encoder was measured", {
     integer: true,
     min: 0,
@@ -182,9 +185,10 @@ export function settingsWith(own: FewShotSettings, asked: OneShotSettings = {}):
 export function unusedSettings(settings: FewShotSettings): Readonly<Record<string, string | false>> {
   const { prototypes, rule, slices, place, prior } = settings;
   const whole = prototypes === "panet" && "there is one prototype a class, and no windows";
+  const mean = prototypes === "background" && "only the background has local prototypes";
   return {
     window: whole,
-    probe: whole || (rule === "paper" && "the rule of the paper asks for no probe"),
+    probe: whole || mean || (rule === "paper" && "the rule of the paper asks for no probe"),
     chunks: slices === "nearest" && "the support is the nearest slices",
     nearest: slices === "chunks" && "the support is a slice for each part of a class; take --slices nearest",
     placeSigma: place === 0 && "places have no weight; take --place",
@@ -211,7 +215,8 @@ export const episodeOptions = ({ temperature, rule, probe, prototypes }: FewShot
   temperature,
   rule,
   ...(probe > 0 && rule === "code" && { probe }),
-  ...(prototypes === "panet" && { foreground: "mask" as const, background: "mask" as const }),
+  ...((prototypes === "panet" || prototypes === "background") && { foreground: "mask" as const }),
+  ...((prototypes === "panet" || prototypes === "foreground") && { background: "mask" as const }),
 });
 
 /** Settings as options of oneShotSegmenter. */

@@ -88,26 +88,34 @@ export async function trainingEpisodes(
  * slices.
  */
 export async function supportsOf(
-  options: { support: string; arm: string },
+  options: { support: string; shots: number; arm: string },
   training: TrainingRun,
   { settings, outputStride }: { settings: FewShotSettings; outputStride: number },
-): Promise<Map<string, PreparedCase>> {
-  const supports = new Map<string, PreparedCase>();
+): Promise<Map<string, readonly PreparedCase[]>> {
+  const supports = new Map<string, readonly PreparedCase[]>();
   const bare = new Set(training.dataset.cases.flatMap(({ id, label }) => (label === undefined ? [id] : [])));
-  const labeled = (ids: readonly string[]): string | undefined => ids.find((id) => !bare.has(id));
   for (const { name, split } of training.folds) {
     if (split.val.length === 0) continue;
-    const item = training.dataset.cases.find(({ id }) => id === (options.support || labeled(split.train)));
-    if (!item) throw new ConfigError(`--support: there is no case ${options.support} in ${training.dataset.folder}`);
-    const support = await training.store.get(item.id);
-    if (!support.label.some((value) => value > 0)) {
+    const { cases, folder } = training.dataset;
+    const labeled = split.train.filter((id) => !bare.has(id));
+    const first = options.support || labeled[0];
+    if (!cases.some(({ id }) => id === first)) {
+      throw new ConfigError(`--support: there is no case ${first} in ${folder}`);
+    }
+    const ids = [first, ...labeled.filter((id) => id !== first)].slice(0, options.shots);
+    if (ids.length < options.shots) {
+      throw new ConfigError(`--shots: got ${options.shots}, and ${name} has ${ids.length} labeled cases to train on`);
+    }
+    const own = await Promise.all(ids.map((id) => training.store.get(id)));
+    const empty = own.find(({ label }) => !label.some((value) => value > 0));
+    if (empty) {
       throw new ConfigError(
-        `${item.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`,
+        `${empty.id}: as it is prepared it shows no class, so it cannot be the support; name another by --support`,
       );
     }
-    supports.set(name, support);
+    supports.set(name, own);
     if (settings.prototypes === "panet" || options.arm === "copied") continue;
-    for (const id of [item.id, ...split.val]) {
+    for (const id of [...ids, ...split.val]) {
       const { shape } = await training.store.get(id);
       const least = Math.min(...paddedFeatures(shape, outputStride));
       if (settings.window <= least) continue;
@@ -121,7 +129,7 @@ export async function supportsOf(
 }
 
 /**
- * Segments the held-out cases of a fold by its support. Without one, as where nothing is held out, it segments nothing.
+ * Segments the held-out cases of a fold by its supports. Without one, as where nothing is held out, it segments nothing.
  *
  * @param options ranges: whether a case tells in which slices a class begins and ends
  * @returns labels of an image, given the case's id
@@ -129,11 +137,11 @@ export async function supportsOf(
 export function heldOutSegmenter(
   { plan, store }: TrainingRun,
   { model, params, settings }: { model: OneShotModel; params: object; settings: FewShotSettings },
-  support: PreparedCase | undefined,
+  supports: readonly PreparedCase[] | undefined,
   { ranges, arm }: { ranges: "known" | "unknown"; arm: string },
 ): (image: Volume, id: string) => Promise<Volume> {
-  if (!support) return async (image) => image;
-  print(`Support: ${support.id}`);
+  if (!supports) return async (image) => image;
+  print(`Support: ${supports.map(({ id }) => id).join(", ")}`);
   const options = { plan, ...fewShotOptions(settings) };
   const { slices, chunks } = options;
   const segment = arm === "copied"
@@ -141,7 +149,7 @@ export function heldOutSegmenter(
     : oneShotSegmenter(model, params, options);
   const values = plan.labels.map((_, value) => value).slice(1);
   return async (image, id) =>
-    segment(image, [support], ranges === "known" ? { ranges: sliceRanges(await store.get(id), values) } : {});
+    segment(image, supports, ranges === "known" ? { ranges: sliceRanges(await store.get(id), values) } : {});
 }
 
 /** Slices of a pass over the cases that go through the encoder together. */

@@ -20,8 +20,8 @@ export interface CaseFingerprint {
 }
 
 /**
- * The contribution of one case: its sizes, and `samples` values of each channel at foreground voxels, or without a label
- * at those of the body, sampled with replacement.
+ * The contribution of one case: its sizes, and `samples` values of each channel at foreground voxels, or without a
+ * label at those of the body, sampled with replacement.
  */
 export interface CaseSamples extends CaseFingerprint {
   /** One list per channel; empty if the case has no foreground. */

@@ -6,7 +6,14 @@ import * as imaging from "../../../engine/imaging/mod.ts";
 import { alpnet, copiedSegmenter, keepPainted, oneShotSegmenter } from "../../../models/mod.ts";
 import type { OneShotOptions, SliceChoice } from "../../../models/mod.ts";
 import { frameOf, priorLogOdds } from "../../../models/alpnet/prior.ts";
-import { checkedAsked, checkedSettings, settingsWith } from "../../../models/alpnet/settings.ts";
+import {
+  checkedAsked,
+  checkedSettings,
+  FEW_SHOT,
+  fewShotOptions,
+  type FewShotSettings,
+  settingsWith,
+} from "../../../models/alpnet/settings.ts";
 import { supportGroups } from "../../../models/alpnet/slices.ts";
 import { assertClose } from "../../helpers/compare.ts";
 import { noise } from "../../helpers/noise.ts";
@@ -244,6 +251,15 @@ test("keepPainted() keeps a class as it was painted in slices that show it, alon
     ...[1, 1, 2, 0],
     ...[1, 0, 0, 2],
   ]);
+});
+
+test("fewShotOptions() has means in place of what has no local prototypes", () => {
+  const of = (prototypes: FewShotSettings["prototypes"]) => {
+    const { foreground, background } = fewShotOptions({ ...FEW_SHOT, prototypes });
+    return [foreground, background];
+  };
+  assert.equal([of("alpnet"), of("panet")], [[undefined, undefined], ["mask", "mask"]]);
+  assert.equal([of("foreground"), of("background")], [[undefined, "mask"], ["mask", undefined]]);
 });
 
 test("settingsWith() takes what is asked for, and files of before mean what they meant", () => {

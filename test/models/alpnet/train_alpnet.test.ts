@@ -65,6 +65,10 @@ test("train_alpnet resumes to the same weights and measures held-out cases", asy
   const untrained = await run("init", ["--arm", "init"]);
   assert.equal(untrained.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
   assert.not.equal(await weights("init"), await weights("whole"));
+  const two = await run("two", ["--arm", "init", "--local", "background", "--shots", "2"]);
+  assert.equal(two.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
+  const { supports, fewShot } = JSON.parse(String(await readFile(place("two/config.json"))));
+  assert.equal([supports["fold 0"].split(", ").length, fewShot.prototypes], [2, "background"]);
   const copied = await run("copied", ["--arm", "copied", "--slices", "nearest"]);
   assert.equal(copied.cases.map(({ id }) => id), whole.cases.map(({ id }) => id));
   const liver = copied.cases.map(({ classes }) => classes[0].dice);
@@ -120,6 +124,9 @@ test("train_alpnet with annotated arms trains on classes not excluded, and names
       [["--frame", "body"], /--frame has no effect: there are neither places nor a prior/],
       [["--rule", "paper", "--probe", "4"], /--probe has no effect: the rule of the paper asks for no probe/],
       [["--arm", "panet", "--probe", "4"], /--probe has no effect: there is one prototype a class/],
+      [["--arm", "panet", "--local", "foreground"], /--local has no effect: --arm panet has one prototype a class/],
+      [["--local", "background", "--probe", "4"], /--probe has no effect: only the background has local prototypes/],
+      [["--arm", "init", "--shots", "3"], /--shots: got 3, and fold 0 has 2 labeled cases/],
       [["--arm", "copied", "--prior", "3", "--rate", "1"], /--rate .*\n--prior .*looks at no image/],
     ] as const
   ) {
