@@ -5,20 +5,7 @@
  * @module
  */
 export type { DType, TypedArray } from "./core/dtype.ts";
-export {
-  check,
-  checkFlag,
-  checkFunction,
-  checkNumber,
-  checkOptions,
-  escaped,
-  fail,
-  isPlain,
-  listed,
-  refuseOptions,
-  show,
-  VoxgradError,
-} from "./core/errors.ts";
+export { check, checkOptions, escaped, isPlain, listed, show, VoxgradError } from "./core/errors.ts";
 export { VERSION } from "./core/version.ts";
 export { Tensor } from "./core/tensor.ts";
 export type { NestedArray } from "./core/tensor.ts";

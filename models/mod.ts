@@ -6,55 +6,27 @@ export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from
 export { evaluateOneShot } from "./alpnet/evaluate/evaluation.ts";
 export { oneShotEntries } from "./alpnet/evaluate/options.ts";
 export type { OneShotEvaluationOptions } from "./alpnet/evaluate/options.ts";
-export {
-  checkAlpnetData,
-  checkAlpnetOptions,
-  episodeEntries,
-  excludedClasses,
-  planEncoder,
-  sidedPlan,
-  withPatches,
-} from "./alpnet/options.ts";
-export type { AlpnetTrainingOptions, PlannedEncoder } from "./alpnet/options.ts";
 export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
 export { copiedSegmenter } from "./alpnet/copied.ts";
 export { oneShotSegmenter } from "./alpnet/scans.ts";
 export type { OneShotOptions, OneShotSegmenter, OneShotSegmentOptions, PrototypeUse } from "./alpnet/scans.ts";
-export { askedEntries, checkedAsked, episodeOptions, fewShotOptions, measuredEntries } from "./alpnet/settings.ts";
 export type { FewShotSettings, OneShotSettings } from "./alpnet/settings.ts";
-export { largestSlices, sliceRanges } from "./alpnet/slices.ts";
+export { largestSlices } from "./alpnet/slices.ts";
 export type { SliceChoice, SliceRange, SupportScan } from "./alpnet/slices.ts";
 export { drawSupports, summarizeSupports } from "./alpnet/evaluate/statistics.ts";
 export type { Spread, SupportCell, SupportedCase, SupportsSummary } from "./alpnet/evaluate/statistics.ts";
-export { keepPainted, loadOneShot, prepareSupport, sliceAxis } from "./alpnet/support.ts";
+export { keepPainted, loadOneShot, prepareSupport } from "./alpnet/support.ts";
 export type { OneShot } from "./alpnet/support.ts";
-export {
-  heldOutSegmenter,
-  superpixelEntries,
-  supportsOf,
-  tellPrototypes,
-  trainingEpisodes,
-  withSliceStatistics,
-} from "./alpnet/training_episodes.ts";
 export { preparedRange, segmentWithin } from "./alpnet/evaluate/within.ts";
 export type { WithinOptions, WithinScan } from "./alpnet/evaluate/within.ts";
 export * as colab from "./colab/colab.ts";
 export { colabFigures, figureCases } from "./colab/figures.ts";
 export type { FigureCase } from "./colab/figure_maps.ts";
 export type { FigureNames, FigureOptions } from "./colab/figures.ts";
-export { checkContextLabels } from "./colab/contexts.ts";
 export { colabNetworks } from "./colab/networks.ts";
 export type { ColabNetworks } from "./colab/networks.ts";
-export { checkColabData, checkColabOptions, contextEntries, contextSourceOptions } from "./colab/options.ts";
-export { generatorEntries, segmentationEntries } from "./colab/options.ts";
 export type { ContextOptions } from "./colab/options.ts";
-export { collapseWarning, generatorCurves, generatorGradients } from "./colab/generator.ts";
-export type { GeneratorGradients } from "./colab/generator.ts";
-export { colabLosses } from "./colab/training_losses.ts";
-export type { ColabLosses } from "./colab/training_losses.ts";
-export { contextProbabilities, contextSource, roiChannels } from "./colab/sources.ts";
-export type { ContextKind, ContextSourceOptions } from "./colab/sources.ts";
-export { patchAxis } from "./conresnet/axis.ts";
+export type { ContextKind } from "./colab/sources.ts";
 export * as conres from "./conresnet/losses.ts";
 export { conresFeatures, conresFigures } from "./conresnet/figures.ts";
 export { contextMeasures } from "./conresnet/measures.ts";
@@ -63,14 +35,6 @@ export type { ConResFigureNetwork, ConResFigureOptions } from "./conresnet/figur
 export { conResNet } from "./conresnet/conresnet.ts";
 export { conResNetArms } from "./conresnet/config.ts";
 export { withDistances } from "./conresnet/distances.ts";
-export {
-  checkConResNetData,
-  checkConResNetOptions,
-  planConResNet,
-  planParts,
-  residualLossOptions,
-} from "./conresnet/options.ts";
-export type { ConResNetTrainingOptions, PlannedConResNet } from "./conresnet/options.ts";
 export type {
   ConResNet,
   ConResNetConfig,
@@ -101,9 +65,6 @@ export type {
 export * as partial from "./partial/partial.ts";
 export { armLoss } from "./partial/arms.ts";
 export type { ArmOptions } from "./partial/arms.ts";
-export { checkPartialData, checkPartialOptions } from "./partial/options.ts";
-export { classShares, stageRate, stagesOf } from "./partial/stages.ts";
-export type { Stages } from "./partial/stages.ts";
 export { partialStudies, STUDY_POOL } from "./partial/studies.ts";
 export type { PartialStudy, PartialTrial, StudyOptions, StudySet } from "./partial/studies.ts";
 export { segResNet } from "./segresnet/segresnet.ts";

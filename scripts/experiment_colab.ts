@@ -39,7 +39,8 @@ import {
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import { networkOf, segmentationEntries } from "../models/mod.ts";
+import { networkOf } from "../models/mod.ts";
+import { segmentationEntries } from "../models/colab/options.ts";
 import { colabEntries, type ColabOptions, trainColab } from "./train_colab.ts";
 
 const entries = {

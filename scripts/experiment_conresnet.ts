@@ -37,14 +37,8 @@ import {
   trimSlashes,
   writePlanAndSplit,
 } from "../engine/train/mod.ts";
-import {
-  conresFeatures,
-  conResNet,
-  conResNetArms,
-  type ConResNetConfig,
-  contextMeasures,
-  planParts,
-} from "../models/mod.ts";
+import { conresFeatures, conResNet, conResNetArms, type ConResNetConfig, contextMeasures } from "../models/mod.ts";
+import { planParts } from "../models/conresnet/options.ts";
 import { conResNetEntries, type ConResNetOptions, trainConResNet } from "./train_conresnet.ts";
 
 interface ConResTrial extends Trial<ConResNetOptions> {

@@ -30,16 +30,9 @@ import {
   printDevice,
   trimSlashes,
 } from "../engine/train/mod.ts";
-import {
-  answerOneShot,
-  askedEntries,
-  keepPainted,
-  loadOneShot,
-  oneShotForm,
-  preparedRange,
-  prepareSupport,
-  sliceAxis,
-} from "../models/mod.ts";
+import { answerOneShot, keepPainted, loadOneShot, oneShotForm, preparedRange, prepareSupport } from "../models/mod.ts";
+import { askedEntries } from "../models/alpnet/settings.ts";
+import { sliceAxis } from "../models/alpnet/support.ts";
 
 const options = config({
   run: entry("", "run folder of train_alpnet, or model.safetensors", { positional: true }),

@@ -6,24 +6,12 @@ import { casesOf, type Comparison, Prng, writeOrganPhantomDataset } from "../eng
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import type { EncoderParams, EpisodeBatch } from "../models/mod.ts";
-import { alpnet, checkAlpnetData, checkAlpnetOptions, episodeEntries, excludedClasses } from "../models/mod.ts";
-import {
-  episodeOptions,
-  heldOutSegmenter,
-  measuredEntries,
-  planEncoder,
-  sidedPlan,
-  superpixelEntries,
-  supportsOf,
-} from "../models/mod.ts";
-import {
-  tellPrototypes,
-  trainingEpisodes,
-  transformed,
-  withPatches,
-  withSliceStatistics,
-  withStatistics,
-} from "../models/mod.ts";
+import { alpnet, transformed, withStatistics } from "../models/mod.ts";
+import { checkAlpnetData, checkAlpnetOptions, episodeEntries, excludedClasses } from "../models/alpnet/options.ts";
+import { planEncoder, sidedPlan, withPatches } from "../models/alpnet/options.ts";
+import { episodeOptions, measuredEntries } from "../models/alpnet/settings.ts";
+import { heldOutSegmenter, superpixelEntries, supportsOf, tellPrototypes } from "../models/alpnet/training_episodes.ts";
+import { trainingEpisodes, withSliceStatistics } from "../models/alpnet/training_episodes.ts";
 
 /** The config block. */
 export const alpnetEntries = {

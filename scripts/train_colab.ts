@@ -6,10 +6,12 @@ import { compile, concat, type Params, random, saveSealed, type Tensor, valueAnd
 import { type Comparison, writeContextPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { checkColabData, checkColabOptions, colab, colabFigures, colabLosses, colabNetworks } from "../models/mod.ts";
-import { collapseWarning, generatorCurves, generatorEntries, generatorGradients } from "../models/mod.ts";
-import { contextEntries, contextSource, contextSourceOptions, figureCases, roiChannels } from "../models/mod.ts";
-import { segmentationEntries } from "../models/mod.ts";
+import { colab, colabFigures, colabNetworks, figureCases } from "../models/mod.ts";
+import { collapseWarning, generatorCurves, generatorGradients } from "../models/colab/generator.ts";
+import { checkColabData, checkColabOptions, contextEntries, contextSourceOptions } from "../models/colab/options.ts";
+import { generatorEntries, segmentationEntries } from "../models/colab/options.ts";
+import { contextSource, roiChannels } from "../models/colab/sources.ts";
+import { colabLosses } from "../models/colab/training_losses.ts";
 
 /** The config block. */
 export const colabEntries = {

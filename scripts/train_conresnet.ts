@@ -5,8 +5,9 @@ import { compile, random, type Tensor, tensor, tree, valueAndGrad } from "../eng
 import { type Comparison, writeNestedPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { checkConResNetData, checkConResNetOptions, conres, conresFigures } from "../models/mod.ts";
-import { type ConResNetParams, planConResNet, residualLossOptions, withDistances } from "../models/mod.ts";
+import { conres, conresFigures, type ConResNetParams, withDistances } from "../models/mod.ts";
+import { checkConResNetData, checkConResNetOptions, planConResNet } from "../models/conresnet/options.ts";
+import { residualLossOptions } from "../models/conresnet/options.ts";
 
 const counts = { integer: true, min: 1 } as const;
 

@@ -5,8 +5,9 @@ import { compile, type Params, random, type Tensor, tensor, valueAndGrad } from 
 import { type Comparison, writeOrganPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { architectureOf, armLoss, checkPartialData, checkPartialOptions, networkFromPlan } from "../models/mod.ts";
-import { classShares, stageRate, stagesOf } from "../models/mod.ts";
+import { architectureOf, armLoss, networkFromPlan } from "../models/mod.ts";
+import { checkPartialData, checkPartialOptions } from "../models/partial/options.ts";
+import { classShares, stageRate, stagesOf } from "../models/partial/stages.ts";
 
 /** The config block. */
 export const partialEntries = {

@@ -28,6 +28,8 @@ const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u
  *
  * @example
  * ```ts
+ * import { escaped } from "voxgrad";
+ *
  * escaped("a\nb"); // "a\\u000ab"
  * ```
  */
@@ -55,6 +57,8 @@ function cut(text: string, most: number): string {
  *
  * @example
  * ```ts
+ * import { listed } from "voxgrad";
+ *
  * listed(["a", "b", "c"], 2); // "a, b, ... (3 in all)"
  * ```
  */
@@ -67,6 +71,14 @@ export function listed(names: Iterable<string>, most = 12): string {
 /**
  * Whether a value is a plain object, such as options: no array, tensor or other class instance, and no inherited
  * entries.
+ *
+ * @example
+ * ```ts
+ * import { isPlain } from "voxgrad";
+ *
+ * isPlain({ sigma: 2 }); // true
+ * isPlain([2]); // false
+ * ```
  */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (typeof value !== "object" || value === null) return false;
@@ -77,6 +89,13 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
 /**
  * Formats a value for messages: [2, 3, 4], "linear", Tensor(f32[2]), { axis }, a Float32Array. At most about 500
  * characters for any value.
+ *
+ * @example
+ * ```ts
+ * import { show } from "voxgrad";
+ *
+ * show([2, 3, { axis: 1 }]); // "[2, 3, { axis }]"
+ * ```
  */
 export const show = (value: unknown): string => cut(format(value, 0), 500);
 
@@ -106,12 +125,34 @@ export function fail(operator: string, message: string): never {
   throw new VoxgradError(`${operator}: ${message}`);
 }
 
-/** Throws unless `condition` holds; the message is built only then. */
+/**
+ * Throws unless `condition` holds; the message is built only then.
+ *
+ * @example
+ * ```ts
+ * import { check } from "voxgrad";
+ *
+ * const width = 16;
+ * check(width % 8 === 0, "patch", () => `the width is a multiple of 8, got ${width}`);
+ * ```
+ */
 export function check(condition: boolean, operator: string, message: () => string): asserts condition {
   if (!condition) fail(operator, message());
 }
 
-/** Rejects unknown option names and lists the known ones. */
+/**
+ * Rejects unknown option names and lists the known ones.
+ *
+ * @example
+ * ```ts
+ * import { checkOptions, type Tensor } from "voxgrad";
+ *
+ * function halve(x: Tensor, options: { keep?: boolean } = {}): Tensor {
+ *   checkOptions("halve", options, ["keep"]);
+ *   return options.keep ? x : x.mul(0.5);
+ * }
+ * ```
+ */
 export function checkOptions(operator: string, options: object, known: readonly string[]): void {
   check(isPlain(options), operator, () => `options are an object, got ${show(options)}${suggestion(options, known)}`);
   for (const key of Object.keys(options)) {

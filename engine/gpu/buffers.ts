@@ -39,7 +39,17 @@ export interface MemoryStats {
   readonly allocations: number;
 }
 
-/** Device memory in use, in bytes. */
+/**
+ * Device memory in use, in bytes.
+ *
+ * @example
+ * ```ts
+ * import { memoryStats } from "voxgrad";
+ *
+ * const { live, peak } = memoryStats();
+ * console.log(`${live} bytes in use, ${peak} at most so far`);
+ * ```
+ */
 export const memoryStats = (): MemoryStats => ({ ...stats });
 
 export function allocateBuffer(device: Device, bytes: number, label: string): GPUBuffer {

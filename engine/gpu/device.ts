@@ -1,44 +1,9 @@
 /** The single device that the engine uses: opened at first use, or by openDevice. */
 import { platform } from "#platform";
-import { check, checkFlag, checkOptions, show, VoxgradError } from "../core/errors.ts";
+import { VoxgradError } from "../core/errors.ts";
 import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
-import { isTuned, readTuned, Tuned, type TunedKernels } from "./tuned.ts";
-
-export interface DeviceOptions {
-  /**
-   * A device that is open already, such as that of a page's viewer, which is then used together: closeDevice frees what
-   * is the engine's on it and leaves it open. power, adapter, software and limits do not go with it.
-   */
-  device?: GPUDevice;
-  power?: "high-performance" | "low-power";
-  /** Part of an adapter's name, or "hardware", "lavapipe", "swiftshader". */
-  adapter?: string;
-  /** Use a CPU implementation even if there is a GPU. */
-  software?: boolean;
-  /**
-   * Limits to emulate: "default" requests only what WebGPU guarantees everywhere, "compatibility" only what its
-   * compatibility mode guarantees, both without optional features. Default: "adapter", everything the adapter
-   * supports.
-   */
-  limits?: "adapter" | "default" | "compatibility";
-  /** Maximum bytes per binding, to emulate a smaller adapter; default: the adapter's limit. */
-  maxBindingBytes?: number;
-  /**
-   * Maximum bytes of device memory; allocations beyond it throw. Default: unlimited, and on a CPU implementation 80%
-   * of the machine's memory, beyond which the operating system would kill the process.
-   */
-  memoryLimit?: number;
-  /**
-   * Whether convolutions fuse elementwise functions of their input, such as a norm and an activation, into their
-   * loads: saves memory and bandwidth, costs arithmetic. Default: only on GPUs.
-   */
-  fuseLoads?: boolean;
-  /**
-   * Which kernel variants to use: true for those that `tune` stored for this adapter in earlier runs, or an object
-   * with such results, to be shipped with an application. Default: a fixed rule.
-   */
-  tuned?: boolean | TunedKernels;
-}
+import { checkDeviceOptions, type DeviceOptions } from "./device_options.ts";
+import { readTuned, Tuned } from "./tuned.ts";
 
 /** Information about the device, for users and logs. */
 export interface DeviceInfo {
@@ -137,57 +102,35 @@ export async function openDevice(options: DeviceOptions = {}): Promise<DeviceInf
   return (await opening).info;
 }
 
-function checkDeviceOptions(options: DeviceOptions): void {
-  const name = "openDevice";
-  checkOptions(name, options, [
-    "device",
-    "power",
-    "adapter",
-    "software",
-    "limits",
-    "maxBindingBytes",
-    "memoryLimit",
-    "fuseLoads",
-    "tuned",
-  ]);
-  const { power, adapter, maxBindingBytes: binding = 1024, memoryLimit: memory = 1 } = options;
-  const { device: shared } = options;
-  if (shared !== undefined) {
-    const isDevice = typeof (shared as { createBuffer?: unknown } | null)?.createBuffer === "function";
-    check(isDevice, name, () => `device is a GPUDevice, got ${show(shared)}`);
-    const odd = (["power", "adapter", "software", "limits"] as const).find((key) => options[key] !== undefined);
-    check(odd === undefined, name, () => `${odd} chooses a device, and device gives one; leave one of them out`);
-  }
-  const powers: unknown[] = [undefined, "high-performance", "low-power"];
-  check(powers.includes(power), name, () => `power is "high-performance" or "low-power", got ${show(power)}`);
-  const named = adapter === undefined || typeof adapter === "string";
-  check(named, name, () => `adapter is part of an adapter's name, got ${show(adapter)}`);
-  checkFlag(name, "software", options.software);
-  const { limits } = options;
-  const modes: unknown[] = [undefined, "adapter", "default", "compatibility"];
-  check(modes.includes(limits), name, () => `limits is "adapter", "default" or "compatibility", got ${show(limits)}`);
-  checkFlag(name, "fuseLoads", options.fuseLoads);
-  check(
-    typeof binding === "number" && binding >= 1024,
-    name,
-    () => `maxBindingBytes is a number from 1024 up, got ${show(binding)}`,
-  );
-  const { tuned = false } = options;
-  const wanted = "true, false, or what tune keeps: { format: 1, adapters: { NAME: { WORK: { variant, among } } } }";
-  check(typeof tuned === "boolean" || isTuned(tuned), name, () => `tuned is ${wanted}, got ${show(tuned)}`);
-  check(typeof memory === "number" && memory > 0, name, () => `memoryLimit is a number above 0, got ${show(memory)}`);
-}
-
 /** Logs a one-line warning for the user. */
 export const warn = (line: string): void => platform.log(line);
 
-/** Name, kind, limits and features of the device; opens it if necessary. */
+/**
+ * Name, kind, limits and features of the device; opens it if necessary.
+ *
+ * @example
+ * ```ts
+ * import { deviceInfo } from "voxgrad";
+ *
+ * const { name, kind } = await deviceInfo();
+ * console.log(`${name} (${kind})`);
+ * ```
+ */
 export const deviceInfo = async (): Promise<DeviceInfo> => (await device()).info;
 
 /**
  * Destroys the device and everything on it, so that the process can end or another device can be opened. Tensors that
  * were computed or used become invalid, including those created from numbers; read values before closing. A device that
  * was given to openDevice stays open, without the engine's buffers.
+ *
+ * @example
+ * ```ts
+ * import { closeDevice, tensor } from "voxgrad";
+ *
+ * const total = await tensor([1, 2]).sum().item();
+ * await closeDevice();
+ * total; // 3
+ * ```
  */
 export async function closeDevice(): Promise<void> {
   if (!opening) return;

@@ -1,6 +1,7 @@
 /** The device and its memory. */
 export { closeDevice, device, deviceInfo, DeviceLostError, onClose, openDevice, warn } from "./device.ts";
-export type { Device, DeviceInfo, DeviceOptions } from "./device.ts";
+export type { Device, DeviceInfo } from "./device.ts";
+export type { DeviceOptions } from "./device_options.ts";
 export {
   allocateBuffer,
   countArena,

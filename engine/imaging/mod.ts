@@ -88,7 +88,7 @@ export type { CaseSource, PatchOptions, SampleCase } from "./prepare/sampling.ts
 export { argmaxLabels, slidingWindow, slidingWindowSlabs } from "./prepare/sliding_window.ts";
 export type { Grid, Slab, SlidingWindowOptions } from "./prepare/sliding_window.ts";
 export { checkSpacing } from "./dataset/spacing.ts";
-export { checkSplits, kFold } from "./dataset/split.ts";
+export { kFold } from "./dataset/split.ts";
 export type { Fold } from "./dataset/split.ts";
 export { isVolume, makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume/volume.ts";
 export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume/volume.ts";

@@ -81,11 +81,44 @@ export class Parameter {
 
 const constantOf = (make: (shape: Shape) => Tensor) => (shape: Shape): Parameter =>
   new Parameter(shape, () => make(shape));
-/** A parameter initialized to 0. */
+/**
+ * A parameter initialized to 0.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { initialize, zerosParameter } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), { bias: zerosParameter([2]) });
+ * await params.bias.array(); // [0, 0]
+ * ```
+ */
 export const zerosParameter: (shape: Shape) => Parameter = constantOf((shape) => zeros(shape));
-/** A parameter initialized to 1. */
+/**
+ * A parameter initialized to 1.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { initialize, onesParameter } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), { scale: onesParameter([2]) });
+ * await params.scale.array(); // [1, 1]
+ * ```
+ */
 export const onesParameter: (shape: Shape) => Parameter = constantOf((shape) => ones(shape));
-/** A weight with He normal initialization; a is the slope of the activation that follows. */
+/**
+ * A weight with He normal initialization; a is the slope of the activation that follows.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { heParameter, initialize } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), { weight: heParameter([8, 1, 3, 3, 3], 0.01) });
+ * params.weight.shape; // [8, 1, 3, 3, 3]
+ * ```
+ */
 export const heParameter = (shape: Shape, a = 0): Parameter =>
   new Parameter(shape, (key) => kaimingNormal(key, { shape, a }));
 

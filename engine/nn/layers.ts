@@ -23,7 +23,18 @@ export interface ConvParameterOptions {
   a?: number;
 }
 
-/** Parameters of a convolution: weight [outputs, inputs, ...kernel] with He normal initialization, bias 0. */
+/**
+ * Parameters of a convolution: weight [outputs, inputs, ...kernel] with He normal initialization, bias 0.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { convParameters, initialize } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), convParameters(1, 8, [3, 3, 3]));
+ * params.weight.shape; // [8, 1, 3, 3, 3]
+ * ```
+ */
 export function convParameters(
   inputs: number,
   outputs: number,
@@ -37,6 +48,15 @@ export function convParameters(
 
 /**
  * Parameters of a transposed convolution: weight [inputs, outputs, ...kernel] with He normal initialization, bias 0.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { convTransposeParameters, initialize } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), convTransposeParameters(8, 4, [2, 2, 2]));
+ * params.weight.shape; // [8, 4, 2, 2, 2]
+ * ```
  */
 export function convTransposeParameters(
   inputs: number,
@@ -49,7 +69,18 @@ export function convTransposeParameters(
   return options.bias === false ? { weight } : { weight, bias: zerosParameter([outputs]) };
 }
 
-/** Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as zero), bias 0. */
+/**
+ * Parameters of an affine norm: weight 1 (or 0, so that a residual branch starts as zero), bias 0.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { initialize, normParameters } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), normParameters(2));
+ * await params.weight.array(); // [1, 1]
+ * ```
+ */
 export function normParameters(channels: number, options: { zero?: boolean } = {}): Required<Affine<Parameter>> {
   checkOptions("normParameters", options, ["zero"]);
   checkFlag("normParameters", "zero", options.zero);
@@ -59,7 +90,19 @@ export function normParameters(channels: number, options: { zero?: boolean } = {
   };
 }
 
-/** 2D or 3D convolution of x [N, C, ...space]. */
+/**
+ * 2D or 3D convolution of x [N, C, ...space].
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { conv, convParameters, initialize } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), convParameters(1, 8, [3, 3, 3]));
+ * const x = random.normal(random.key(2), { shape: [1, 1, 4, 16, 16] });
+ * const y = conv(params, x, { stride: [1, 2, 2], padding: 1 }); // [1, 8, 4, 8, 8]
+ * ```
+ */
 export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("conv", x);
   // `bias` is no option here because it comes from the parameters.
@@ -67,7 +110,19 @@ export function conv(params: Affine, x: Tensor, options: Omit<ConvOptions, "bias
   return (dims === 2 ? conv2d : conv3d)(x, params.weight, params.bias ? { ...options, bias: params.bias } : options);
 }
 
-/** 2D or 3D transposed convolution of x [N, C, ...space]. */
+/**
+ * 2D or 3D transposed convolution of x [N, C, ...space].
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { convTranspose, convTransposeParameters, initialize } from "voxgrad/nn";
+ *
+ * const params = initialize(random.key(1), convTransposeParameters(8, 4, [2, 2, 2]));
+ * const x = random.normal(random.key(2), { shape: [1, 8, 4, 8, 8] });
+ * const y = convTranspose(params, x, { stride: 2 }); // [1, 4, 8, 16, 16]
+ * ```
+ */
 export function convTranspose(params: Affine, x: Tensor, options: Omit<ConvTransposeOptions, "bias"> = {}): Tensor {
   const dims = spaceOf("convTranspose", x);
   checkOptions("convTranspose", options, ["stride", "padding", "outputPadding", "dilation"]);
@@ -136,6 +191,14 @@ export function averagePool(x: Tensor, kernel: readonly number[], ...rest: never
  * returns x itself, as needed for evaluation.
  *
  * @param options.channels drop whole channels of [N, C, ...], as torch.nn.Dropout2d and Dropout3d
+ * @example
+ * ```ts
+ * import { ones, random } from "voxgrad";
+ * import { dropout } from "voxgrad/nn";
+ *
+ * const y = dropout(ones([4, 4]), { p: 0.5, key: random.key(1) }); // [4, 4]: of 0 and 2
+ * const same = dropout(ones([4, 4]), { p: 0.5 }); // [4, 4]: of 1
+ * ```
  */
 export function dropout(
   x: Tensor,

@@ -273,6 +273,14 @@ export function diceBinaryCrossEntropy(
 /**
  * Resizes integer labels [N, ...space] on the device by nearest neighbor: voxel i takes the value at index floor((i +
  * 0.5) old / new), torch's "nearest-exact", which nnU-Net uses for deep supervision.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { resizeLabels } from "voxgrad/nn";
+ *
+ * await resizeLabels(tensor([[0, 1, 2, 3]], { dtype: "i32" }), [2]).array(); // [[1, 3]]
+ * ```
  */
 export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
   const space = labels.shape.slice(1);
@@ -307,6 +315,12 @@ export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
  * have weights 1 and 0). A single output has weight 1.
  *
  * @param options.coarsest whether the coarsest output counts; default: false
+ * @example
+ * ```ts
+ * import { deepSupervisionWeights } from "voxgrad/nn";
+ *
+ * deepSupervisionWeights(4); // [0.571, 0.286, 0.143, 0]
+ * ```
  */
 export function deepSupervisionWeights(count: number, options: { coarsest?: boolean } = {}): number[] {
   checkOptions("deepSupervisionWeights", options, ["coarsest"]);

@@ -13,7 +13,16 @@ function checkRate(name: string, rate: number, steps?: number): void {
   );
 }
 
-/** A constant rate. */
+/**
+ * A constant rate.
+ *
+ * @example
+ * ```ts
+ * import { constantSchedule } from "voxgrad/nn";
+ *
+ * constantSchedule(0.01)(500); // 0.01
+ * ```
+ */
 export function constantSchedule(rate: number): Schedule {
   checkRate("constantSchedule", rate);
   return () => rate;
@@ -41,6 +50,15 @@ export function polySchedule(rate: number, options: { steps: number; power?: num
 /**
  * Cosine decay from rate to `least` (default: 0), after a linear warmup over the first `warmup` steps: Loshchilov and
  * Hutter 2017.
+ *
+ * @example
+ * ```ts
+ * import { cosineSchedule } from "voxgrad/nn";
+ *
+ * const rate = cosineSchedule(0.1, { steps: 100, warmup: 10 });
+ * rate(0); // 0.00909
+ * rate(55); // 0.05
+ * ```
  */
 export function cosineSchedule(rate: number, options: { steps: number; least?: number; warmup?: number }): Schedule {
   checkOptions("cosineSchedule", options, ["steps", "least", "warmup"]);

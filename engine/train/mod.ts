@@ -66,7 +66,7 @@ export { contentDigest } from "./run/provenance.ts";
 export { stepMetrics } from "./loop/pseudo_dice.ts";
 
 export { writeComparison, writeReport } from "./report/report.ts";
-export { openRun, readJson, resumeRun, RunFolder } from "./run/run_folder.ts";
+export { openRun, readJson, RunFolder } from "./run/run_folder.ts";
 export type { FileSource } from "../platform/sources.ts";
 export { setHost } from "../platform/host.ts";
 export type { HostOptions } from "../platform/host.ts";

@@ -111,7 +111,17 @@ function joinChannels(files: readonly Volume[]): Volume {
   return { ...files[0], data, channels: files.length };
 }
 
-/** Throws unless two volumes have the same shape and their corners lie within `tolerance` voxels of each other. */
+/**
+ * Throws unless two volumes have the same shape and their corners lie within `tolerance` voxels of each other.
+ *
+ * @example
+ * ```ts
+ * import { checkGrid, phantomCase } from "voxgrad/imaging";
+ *
+ * const { image, label } = phantomCase({ seed: 1 });
+ * checkGrid(image, label, 0.05); // on one grid, so nothing is thrown
+ * ```
+ */
 export function checkGrid(a: Volume, b: Volume, tolerance: number): void {
   const turned = turnedOnto(b, a, tolerance);
   if (turned === b) return;

@@ -107,7 +107,18 @@ const FIELDS: readonly [string, (c: ClassComparison) => number][] = [
   ["volume_ref_ml", (c) => c.referenceVolume],
 ];
 
-/** The measures of a class by their names in summary.json and in the CSV; NaN if undefined. */
+/**
+ * The measures of a class by their names in summary.json and in the CSV; NaN if undefined.
+ *
+ * @example
+ * ```ts
+ * import { compareLabels, measuresOf, phantomCase } from "voxgrad/imaging";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const [organ] = compareLabels(label, label, { classes: [{ name: "organ", values: [1] }] });
+ * measuresOf(organ).Dice; // 1
+ * ```
+ */
 export const measuresOf = (compared: ClassComparison): Record<string, number> =>
   Object.fromEntries(FIELDS.map(([name, pick]) => [name, pick(compared)]));
 

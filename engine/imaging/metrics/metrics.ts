@@ -77,11 +77,29 @@ export const dice = (prediction: Labels, reference: Labels, options: MetricOptio
 export const iou = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   iouOf(overlap("iou", prediction, reference, options));
 
-/** Sensitivity (recall), TP / (TP + FN), of one label. NaN when the reference does not have it. */
+/**
+ * Sensitivity (recall), TP / (TP + FN), of one label. NaN when the reference does not have it.
+ *
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.sensitivity([0, 2, 2, 1], [0, 2, 2, 2], { label: 2 }); // 0.667
+ * ```
+ */
 export const sensitivity = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   sensitivityOf(overlap("sensitivity", prediction, reference, options));
 
-/** Precision, TP / (TP + FP), of one label. NaN when the prediction does not have it. */
+/**
+ * Precision, TP / (TP + FP), of one label. NaN when the prediction does not have it.
+ *
+ * @example
+ * ```ts
+ * import { metrics } from "voxgrad";
+ *
+ * metrics.precision([0, 2, 2, 1], [0, 2, 2, 2], { label: 2 }); // 1
+ * ```
+ */
 export const precision = (prediction: Labels, reference: Labels, options: MetricOptions = {}): number =>
   precisionOf(overlap("precision", prediction, reference, options));
 

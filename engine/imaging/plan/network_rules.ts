@@ -23,13 +23,32 @@ const registered = new Map<string, NetworkRules>();
  * Lets plans name a network. Networks of models/ call `registerNetwork`, which calls this.
  *
  * @throws VoxgradError if the name is taken
+ * @example
+ * ```ts
+ * import { perStage, registerNetworkRules } from "voxgrad/imaging";
+ *
+ * registerNetworkRules("wideUNet", {
+ *   entries: { convsPerStage: perStage },
+ *   plan: (stages, convs) => ({ convsPerStage: Array.from({ length: stages }, () => convs) }),
+ * });
+ * ```
  */
 export function registerNetworkRules(name: string, rules: NetworkRules): void {
   if (registered.has(name)) throw new VoxgradError(`registerNetworkRules: there is a network ${name} already`);
   registered.set(name, rules);
 }
 
-/** The networks that a plan may name, in the order in which they were registered. */
+/**
+ * The networks that a plan may name, in the order in which they were registered.
+ *
+ * @example
+ * ```ts
+ * import "voxgrad/models";
+ * import { plannedNetworks } from "voxgrad/imaging";
+ *
+ * plannedNetworks().includes("segResNet"); // true
+ * ```
+ */
 export const plannedNetworks = (): string[] => [...registered.keys()];
 
 /** The rules of a network; undefined if it is not registered. */
@@ -38,11 +57,31 @@ export const networkRules = (name: string): NetworkRules | undefined => register
 const integers = (value: unknown, count: number): boolean =>
   Array.isArray(value) && value.length === count && value.every((n) => Number.isInteger(n) && n >= 1);
 
-/** A list of integers, one for each stage. */
+/**
+ * A list of integers, one for each stage.
+ *
+ * @example
+ * ```ts
+ * import { perStage } from "voxgrad/imaging";
+ *
+ * perStage([2, 2], 3); // "3 integers >= 1, one for each stage of network.features"
+ * perStage([2, 2, 2], 3) === undefined; // true
+ * ```
+ */
 export const perStage: NetworkEntryCheck = (value, stages) =>
   integers(value, stages) ? undefined : `${stages} integers >= 1, one for each stage of network.features`;
 
-/** A list of integers, one for each stage of a decoder: all but the coarsest. */
+/**
+ * A list of integers, one for each stage of a decoder: all but the coarsest.
+ *
+ * @example
+ * ```ts
+ * import { perDecoderStage } from "voxgrad/imaging";
+ *
+ * perDecoderStage([2], 3); // "2 integers >= 1, one for each stage of network.features but the coarsest"
+ * perDecoderStage([2, 2], 3) === undefined; // true
+ * ```
+ */
 export const perDecoderStage: NetworkEntryCheck = (value, stages) =>
   integers(value, stages - 1)
     ? undefined

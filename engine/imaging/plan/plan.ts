@@ -106,6 +106,15 @@ export interface PlanFingerprint {
   readonly relativeSizeAfterCrop: number;
 }
 
-/** Outputs of a plan's network: one per region if it has regions, else one per label. */
+/**
+ * Outputs of a plan's network: one per region if it has regions, else one per label.
+ *
+ * @example
+ * ```ts
+ * import { outputChannels } from "voxgrad/imaging";
+ *
+ * outputChannels({ labels: ["background", "liver", "tumor"] }); // 3
+ * ```
+ */
 export const outputChannels = (plan: Pick<Plan, "labels" | "regions">): number =>
   plan.regions?.length ?? plan.labels.length;

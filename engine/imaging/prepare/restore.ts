@@ -127,6 +127,13 @@ function regionValues(regions: NonNullable<Plan["regions"]>): number[] {
  * last region whose output is above `threshold`.
  *
  * @param options threshold: 0 for logits, 0.5 for probabilities
+ * @example
+ * ```ts
+ * import { labelsOf } from "voxgrad/imaging";
+ *
+ * const logits = Float32Array.of(0, 2, 1, 0.5); // [2, 2]: classes, voxels
+ * [...labelsOf(logits, { labels: ["background", "organ"] }, { threshold: 0 })]; // [1, 0]
+ * ```
  */
 export function labelsOf(
   outputs: Float32Array<ArrayBuffer>,

@@ -23,7 +23,19 @@ export interface CaseSource {
   get(id: string): Promise<SampleCase>;
 }
 
-/** Cases of a source, by id. */
+/**
+ * Cases of a source, by id.
+ *
+ * @example
+ * ```ts
+ * import { casesOf, kFold, openCaseStore, openDataset, readPlan } from "voxgrad/imaging";
+ *
+ * const dataset = await openDataset("data/Task04_Hippocampus");
+ * const store = await openCaseStore(dataset, await readPlan("plan.json"), { folder: "runs/prepared" });
+ * const [{ train }] = kFold(dataset.cases.map(({ id }) => id), { folds: 5 });
+ * const source = casesOf(store, train);
+ * ```
+ */
 export const casesOf = (source: CaseSource, ids: readonly string[]): CaseSource => ({
   ids,
   get: (id) => source.get(id),
@@ -97,7 +109,20 @@ export function withChannels(
   };
 }
 
-/** A source of cases held in memory. */
+/**
+ * A source of cases held in memory.
+ *
+ * @example
+ * ```ts
+ * import { inMemory, type SampleCase } from "voxgrad/imaging";
+ *
+ * const item: SampleCase = {
+ *   ...{ id: "a", channels: 1, shape: [8, 8, 8], spacing: [1, 1, 1], foreground: [] },
+ *   ...{ image: new Float32Array(512), label: new Uint8Array(512) },
+ * };
+ * inMemory([item]).ids; // ["a"]
+ * ```
+ */
 export function inMemory(cases: readonly SampleCase[]): CaseSource {
   const byId = new Map(cases.map((item) => [item.id, item]));
   return {
@@ -114,6 +139,15 @@ export function inMemory(cases: readonly SampleCase[]): CaseSource {
  * First voxel [z, y, x] of a random patch. With `foreground`, the patch is centered on a random voxel of a random class
  * among those present (nnU-Net's rule; every class is equally likely, however small). It is shifted to lie within the
  * volume; along an axis shorter than the patch the volume is centered, and the start is negative.
+ *
+ * @example
+ * ```ts
+ * import { patchStart, Prng } from "voxgrad/imaging";
+ *
+ * const item = { shape: [8, 64, 64], foreground: [] } as const;
+ * const [z, y, x] = patchStart(new Prng(1), item, { patch: [8, 32, 32] });
+ * z; // 0
+ * ```
  */
 export function patchStart(
   prng: Prng,
@@ -146,6 +180,14 @@ type Ints = Int32Array<ArrayBufferLike>;
  *
  * @param out written from `at` on with channels x box, row-major
  * @param box start (may be negative) and size, [z, y, x]
+ * @example
+ * ```ts
+ * import { extractBox } from "voxgrad/imaging";
+ *
+ * const grid = Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9);
+ * const box = { channels: 1, start: [0, 1, 1], size: [1, 2, 2] };
+ * [...extractBox(grid, [1, 3, 3], new Float32Array(4), box)]; // [5, 6, 8, 9]
+ * ```
  */
 export function extractBox<T extends Floats | Ints>(
   source: ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> },

@@ -290,6 +290,12 @@ export async function slidingWindow(volume: Grid, options: SlidingWindowOptions)
  *
  * @param logits [classes, D, H, W], at most 256 classes
  * @returns [D, H, W] as Uint8Array
+ * @example
+ * ```ts
+ * import { argmaxLabels } from "voxgrad/imaging";
+ *
+ * [...argmaxLabels({ data: Float32Array.of(0, 2, 1, 0.5), shape: [2, 1, 1, 2] })]; // [1, 0]
+ * ```
  */
 export function argmaxLabels(logits: Grid): Uint8Array<ArrayBuffer> {
   const [classes, ...shape] = logits.shape;

@@ -11,7 +11,16 @@ export type Affine = readonly number[];
 const columnMajor = (m: Affine): Float64Array => mat4.transpose(new Float64Array(16), m as number[]) as Float64Array;
 const rowMajor = (m: Float64Array): number[] => [...mat4.transpose(new Float64Array(16), m)].map((v) => v + 0);
 
-/** Axes aligned with the patient's, spacing in mm, origin at voxel (default 0, 0, 0). */
+/**
+ * Axes aligned with the patient's, spacing in mm, origin at voxel (default 0, 0, 0).
+ *
+ * @example
+ * ```ts
+ * import { scaling } from "voxgrad/imaging";
+ *
+ * scaling([1, 1, 3], [-10, 0, 5]).slice(0, 4); // [1, 0, 0, -10]
+ * ```
+ */
 export const scaling = (spacing: readonly number[], origin: readonly number[] = [0, 0, 0]): Affine => [
   spacing[0],
   0,
@@ -37,24 +46,62 @@ export function columnNorms(affine: Affine): [number, number, number] {
   return [norm(0), norm(1), norm(2)];
 }
 
-/** Patient coordinates of a voxel index. */
+/**
+ * Patient coordinates of a voxel index.
+ *
+ * @example
+ * ```ts
+ * import { applyAffine, scaling } from "voxgrad/imaging";
+ *
+ * applyAffine(scaling([1, 1, 3], [-10, 0, 5]), [2, 4, 1]); // [-8, 4, 8]
+ * ```
+ */
 export function applyAffine(affine: Affine, point: readonly number[]): [number, number, number] {
   const row = (r: number) =>
     affine[4 * r] * point[0] + affine[4 * r + 1] * point[1] + affine[4 * r + 2] * point[2] + affine[4 * r + 3];
   return [row(0), row(1), row(2)];
 }
 
-/** Applies `b` first, then `a`. */
+/**
+ * Applies `b` first, then `a`.
+ *
+ * @example
+ * ```ts
+ * import { applyAffine, composeAffines, scaling } from "voxgrad/imaging";
+ *
+ * const both = composeAffines(scaling([2, 2, 2]), scaling([1, 1, 1], [5, 0, 0]));
+ * applyAffine(both, [1, 1, 1]); // [12, 2, 2]
+ * ```
+ */
 export const composeAffines = (a: Affine, b: Affine): Affine =>
   rowMajor(mat4.multiply(new Float64Array(16), columnMajor(a), columnMajor(b)) as Float64Array);
 
-/** The inverse, or undefined for a singular affine. */
+/**
+ * The inverse, or undefined for a singular affine.
+ *
+ * @example
+ * ```ts
+ * import { applyAffine, invertAffine, scaling } from "voxgrad/imaging";
+ *
+ * const toVoxels = invertAffine(scaling([1, 1, 3], [-10, 0, 5]))!;
+ * applyAffine(toVoxels, [-8, 4, 8]); // [2, 4, 1]
+ * ```
+ */
 export function invertAffine(affine: Affine): Affine | undefined {
   const inverse = mat4.invert(new Float64Array(16), columnMajor(affine));
   return inverse ? rowMajor(inverse as Float64Array) : undefined;
 }
 
-/** Determinant of the 3 x 3 part: mm^3 of a voxel, negative for a left-handed grid. */
+/**
+ * Determinant of the 3 x 3 part: mm^3 of a voxel, negative for a left-handed grid.
+ *
+ * @example
+ * ```ts
+ * import { determinant, scaling } from "voxgrad/imaging";
+ *
+ * determinant(scaling([0.8, 0.8, 2.5])); // 1.6
+ * ```
+ */
 export const determinant = (affine: Affine): number =>
   mat3.determinant([
     affine[0],
@@ -137,7 +184,17 @@ export function quaternionFromAffine(affine: Affine) {
   };
 }
 
-/** For each voxel axis the patient axis nearest to it and its direction, as nibabel names it: "RAS", "LPS", "AIL". */
+/**
+ * For each voxel axis the patient axis nearest to it and its direction, as nibabel names it: "RAS", "LPS", "AIL".
+ *
+ * @example
+ * ```ts
+ * import { axisCodes, scaling } from "voxgrad/imaging";
+ *
+ * axisCodes(scaling([1, 1, 1])); // "RAS"
+ * axisCodes([-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]); // "LPS"
+ * ```
+ */
 export function axisCodes(affine: Affine): string {
   const norms = columnNorms(affine);
   const names = ["LR", "PA", "IS"];

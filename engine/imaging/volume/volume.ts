@@ -72,16 +72,45 @@ export interface Volume {
   readonly source?: NiftiSource;
 }
 
-/** Whether a value is a volume, and no source of a file. */
+/**
+ * Whether a value is a volume, and no source of a file.
+ *
+ * @example
+ * ```ts
+ * import { isVolume, phantomCase } from "voxgrad/imaging";
+ *
+ * isVolume(phantomCase({ seed: 1 }).image); // true
+ * isVolume("liver"); // false
+ * ```
+ */
 export const isVolume = (value: unknown): value is Volume => {
   const { data, shape, affine } = (value ?? {}) as Partial<Volume>;
   return ArrayBuffer.isView(data) && Array.isArray(shape) && Array.isArray(affine);
 };
 
-/** Number of voxels in one channel. */
+/**
+ * Number of voxels in one channel.
+ *
+ * @example
+ * ```ts
+ * import { voxelCount } from "voxgrad/imaging";
+ *
+ * voxelCount([40, 36, 24]); // 34560
+ * ```
+ */
 export const voxelCount = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** The shape of `volume.data` as a tensor: [C, D, H, W]. */
+/**
+ * The shape of `volume.data` as a tensor: [C, D, H, W].
+ *
+ * @example
+ * ```ts
+ * import { makeVolume, scaling, tensorShape } from "voxgrad/imaging";
+ *
+ * const scan = makeVolume(new Float32Array(24), { shape: [2, 3, 4], affine: scaling([1, 1, 3]) });
+ * tensorShape(scan); // [1, 4, 3, 2]
+ * ```
+ */
 export const tensorShape = (volume: Volume): [number, number, number, number] => [
   volume.channels,
   volume.shape[2],
@@ -89,7 +118,17 @@ export const tensorShape = (volume: Volume): [number, number, number, number] =>
   volume.shape[0],
 ];
 
-/** Spacing in tensor order [z, y, x], in mm. */
+/**
+ * Spacing in tensor order [z, y, x], in mm.
+ *
+ * @example
+ * ```ts
+ * import { makeVolume, scaling, tensorSpacing } from "voxgrad/imaging";
+ *
+ * const scan = makeVolume(new Float32Array(24), { shape: [2, 3, 4], affine: scaling([1, 1, 3]) });
+ * tensorSpacing(scan); // [3, 1, 1]
+ * ```
+ */
 export const tensorSpacing = (volume: Volume): [number, number, number] => [
   volume.spacing[2],
   volume.spacing[1],

@@ -10,7 +10,6 @@ import { platform } from "#platform";
 import { VoxgradError } from "../../../engine/mod.ts";
 import {
   checkDataset,
-  checkSplits,
   kFold,
   makeVolume,
   openDataset,
@@ -22,6 +21,7 @@ import {
   storeFolder,
   writeNifti,
 } from "../../../engine/imaging/mod.ts";
+import { checkSplits } from "../../../engine/imaging/dataset/split.ts";
 import {
   checkPostprocessing,
   ConfigError,

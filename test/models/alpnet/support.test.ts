@@ -9,14 +9,8 @@ import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Plan, Triple, Volume } from "../../../engine/imaging/mod.ts";
 import * as train from "../../../engine/train/mod.ts";
 import { planFor } from "../../helpers/plans.ts";
-import {
-  alpnet,
-  loadOneShot,
-  oneShotSegmenter,
-  preparedRange,
-  prepareSupport,
-  sliceAxis,
-} from "../../../models/mod.ts";
+import { alpnet, loadOneShot, oneShotSegmenter, preparedRange, prepareSupport } from "../../../models/mod.ts";
+import { sliceAxis } from "../../../models/alpnet/support.ts";
 import { SMALL_ENCODER } from "../open/small_models.ts";
 
 test.after(() => vg.closeDevice());

@@ -15,7 +15,8 @@ import {
 } from "../../../engine/imaging/mod.ts";
 import { config, resumableConfig, trainingChanges } from "../../../engine/train/mod.ts";
 import { alpnetEntries, trainAlpnet } from "../../../scripts/train_alpnet.ts";
-import { alpnet, withSliceStatistics } from "../../../models/mod.ts";
+import { alpnet } from "../../../models/mod.ts";
+import { withSliceStatistics } from "../../../models/alpnet/training_episodes.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { assertClose } from "../../helpers/compare.ts";
 import { noise } from "../../helpers/noise.ts";

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
+import { fail } from "../../../engine/core/errors.ts";
 import { readNifti } from "../../../engine/imaging/mod.ts";
 import { openModel as openHere } from "../../../models/mod.ts";
 import { openModel } from "../../../models/worker/mod.ts";
@@ -72,7 +73,7 @@ test("segment() in a worker ends by its signal, with its reason, and others go o
   }
   const before = model.segment(image, { signal: AbortSignal.abort(new Error("before")) });
   assert.is((await failure(before, Error)).message, "before");
-  const own = () => model.segment(image, { onProgress: () => vg.fail("page", "its own error") });
+  const own = () => model.segment(image, { onProgress: () => fail("page", "its own error") });
   assert.match(await message(own), /^page: its own error/);
   assert.equal((await model.segment(image)).labels.data, wanted.labels.data);
 });

@@ -2,6 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
+import { fail } from "../../../engine/core/errors.ts";
 import { makeVolume } from "../../../engine/imaging/mod.ts";
 import { predictor, resident } from "../../../engine/train/mod.ts";
 import { device } from "../../../engine/gpu/mod.ts";
@@ -73,7 +74,7 @@ test("predictor() takes a signal for all of its predictions", async () => {
 });
 
 test("predict() frees what the other networks hold when one fails", async () => {
-  const failing = { ...network, apply: () => vg.fail("apply", "as asked") };
+  const failing = { ...network, apply: () => fail("apply", "as asked") };
   const params = [await onHost(1)];
   const other = { ...plan, network: { ...plan.network, features: [4, 9] } };
   const { predict, dispose } = predictor([{ network, params, plan }, { network: failing, params, plan: other }]);
@@ -96,7 +97,7 @@ test("resident() puts parameters on each device anew, once for all calls, and te
   (await device()).gpu.destroy();
   assert.is(await scale.use(({ run }) => run(5)), 25);
   assert.is(builds, 3);
-  assert.match(await message(() => scale.use(() => vg.fail("work", "its own error"))), /^work: its own error/);
+  assert.match(await message(() => scale.use(() => fail("work", "its own error"))), /^work: its own error/);
   assert.is(builds, 3, "an error that is no lost device is thrown at once");
   scale.dispose();
   assert.match(await message(() => scale.use(({ run }) => run(4))), /^scale: it was disposed of; open it again/);
