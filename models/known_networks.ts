@@ -71,7 +71,16 @@ export function registerNetwork(name: string, network: Network): void {
   if (network.plan) registerNetworkRules(name, network.plan);
 }
 
-/** Registered networks by name. */
+/**
+ * Registered networks by name.
+ *
+ * @example
+ * ```ts
+ * import { registeredNetworks } from "voxgrad/models";
+ *
+ * registeredNetworks().has("segResNet"); // true
+ * ```
+ */
 export const registeredNetworks = (): ReadonlyMap<string, Network> => networks;
 
 /**
@@ -108,6 +117,14 @@ type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
  * per label.
  *
  * @param options.deepSupervision output logits at every decoder stage, if the network supports it; default false
+ * @example
+ * ```ts
+ * import { readPlan } from "voxgrad/imaging";
+ * import { architectureOf } from "voxgrad/models";
+ *
+ * const plan = await readPlan("plan.json");
+ * const description = { network: plan.network.name, architecture: architectureOf(plan), plan };
+ * ```
  */
 export function architectureOf(
   plan: PlanOfNetwork,

@@ -170,6 +170,12 @@ export function priorAware(logits: Tensor, options: { prior: readonly number[] |
  * @param groups as for `loss`
  * @param samples patches of the batch
  * @param classes outputs of the network
+ * @example
+ * ```ts
+ * import { partial } from "voxgrad/models";
+ *
+ * await partial.partlyLabeledShare([[0, 2], [1]], 2, 3).item(); // 1
+ * ```
  */
 export const partlyLabeledShare = (groups: Groups, samples: number, classes: number): Tensor =>
   mean(partlyLabeled(setsOf("partlyLabeledShare", groups, samples, classes)).cast("f32"));

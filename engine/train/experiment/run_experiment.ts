@@ -228,7 +228,19 @@ function ofSeed(
   return Object.fromEntries(Object.entries(variants).map(([variant, cases]) => [variant, named(cases)]));
 }
 
-/** Adds the figures that each arm drew in its folder. */
+/**
+ * Adds the figures that each arm drew in its folder.
+ *
+ * @example
+ * ```ts
+ * import { addArmFigures, openExperiment, RunFolder } from "voxgrad/train";
+ *
+ * const arms = [{ name: "plain", title: "U-Net" }, { name: "colab", title: "CoLab" }];
+ * const options = { title: "CoLab", arms, seeds: [1], settings: {} };
+ * const experiment = await openExperiment(new RunFolder("runs/colab"), options);
+ * await addArmFigures(experiment, "runs/colab/seed_1", arms);
+ * ```
+ */
 export async function addArmFigures(experiment: Experiment, folder: string, arms: readonly Arm[]): Promise<void> {
   for (const { name: arm } of arms) {
     for (const { name, title, caption, svg } of await readFigures(`${folder}/${arm}`)) {
@@ -245,6 +257,13 @@ export async function addArmFigures(experiment: Experiment, folder: string, arms
  *   cases; plan: as for makePlan; convs: convolutions of each stage, overriding the plan; from: cases that the plan is
  *   made from, default: all
  * @returns the training options that refer to them
+ * @example
+ * ```ts
+ * import { firstCases, writePlanAndSplit } from "voxgrad/train";
+ *
+ * const options = { files: "runs/study/", split: firstCases(16), plan: { preset: "small" } } as const;
+ * const { plan, splits } = await writePlanAndSplit("data/Task04_Hippocampus", options);
+ * ```
  */
 export async function writePlanAndSplit(
   data: string,
@@ -276,7 +295,17 @@ export async function writePlanAndSplit(
   return { data, plan: planFile, splits: splitsFile };
 }
 
-/** A split by number: the first cases train, the others are held out. */
+/**
+ * A split by number: the first cases train, the others are held out.
+ *
+ * @example
+ * ```ts
+ * import { openDataset } from "voxgrad/imaging";
+ * import { firstCases } from "voxgrad/train";
+ *
+ * const { train, val } = firstCases(16)(await openDataset("data/Task04_Hippocampus"));
+ * ```
+ */
 export const firstCases = (count: number) => ({ cases }: Pick<Dataset, "cases">): Fold => {
   const ids = cases.map(({ id }) => id);
   return { train: ids.slice(0, count), val: ids.slice(count) };

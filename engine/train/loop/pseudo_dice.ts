@@ -16,6 +16,15 @@ import { arange } from "../../ops/elementwise/creation.ts";
  *   with regions, the label value that is excluded. sets: without regions, i32 [N, K] as in `Patches.sets`: classes
  *   that a sample's label does not distinguish are not counted
  * @returns f32 [1 + 2 (K - 1)]; with R regions [1 + 2 R]
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ * import { stepMetrics } from "voxgrad/train";
+ *
+ * const logits = tensor([[[1, 1, 0, 0], [0, 0, 1, 1]]]); // one sample, two classes, four voxels
+ * const labels = tensor([[0, 0, 0, 1]], { dtype: "i32" });
+ * await stepMetrics(tensor(0.5), logits, labels).array(); // [0.5, 1, 3]
+ * ```
  */
 export function stepMetrics(
   loss: Tensor,

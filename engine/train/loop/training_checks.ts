@@ -47,11 +47,32 @@ export function checkTrainingOptions(options: Common, own: Readonly<Record<strin
 export const unused = (reason: string | false, ...keys: readonly string[]): Record<string, string | false> =>
   Object.fromEntries(keys.map((key) => [key, reason]));
 
-/** Rejects --sets if the dataset has none. Call it once the dataset is open. */
+/**
+ * Rejects --sets if the dataset has none. Call it once the dataset is open.
+ *
+ * @example
+ * ```ts
+ * import { openDataset } from "voxgrad/imaging";
+ * import { checkSetsOption, config, trainingEntries } from "voxgrad/train";
+ *
+ * const options = config(trainingEntries, ["data/Task04_Hippocampus"]);
+ * checkSetsOption(options, await openDataset(options.data));
+ * ```
+ */
 export const checkSetsOption = (options: Common, dataset: Pick<Dataset, "folder" | "sets">): void =>
   refuseUnused(options, { sets: !dataset.sets && `${dataset.folder} is no dataset group` });
 
-/** Warns, for partially labeled cases, that a loss treats unannotated labels as background. */
+/**
+ * Warns, for partially labeled cases, that a loss treats unannotated labels as background.
+ *
+ * @example
+ * ```ts
+ * import { openDataset } from "voxgrad/imaging";
+ * import { tellBackground } from "voxgrad/train";
+ *
+ * tellBackground(await openDataset("data/Task04_Hippocampus"));
+ * ```
+ */
 export function tellBackground(dataset: Pick<Dataset, "cases">): void {
   if (dataset.cases.some(({ labelsPresent }) => labelsPresent)) {
     print("The loss takes what a case has not annotated for background; that of train_partial does not");

@@ -45,6 +45,16 @@ export const LABEL_COLORS: readonly string[] = [
   "#8c8c8c",
 ];
 
+/**
+ * The color of a label from 1 on, as "#rrggbb"; after eight labels they repeat.
+ *
+ * @example
+ * ```ts
+ * import { labelColor } from "voxgrad/train";
+ *
+ * labelColor(1); // "#e69f00"
+ * ```
+ */
 export const labelColor = (value: number): string => LABEL_COLORS[(value - 1) % LABEL_COLORS.length];
 
 export const escapeXml = (text: string): string =>

@@ -48,6 +48,14 @@ const CHARACTER = 6.4;
  * A dot plot: blocks one above the other, columns side by side (at most four, further ones below).
  *
  * @returns an SVG document
+ * @example
+ * ```ts
+ * import { rowsSvg } from "voxgrad/train";
+ *
+ * const marks = [{ mean: 0.81, dots: [0.8, 0.82], label: "0.81" }];
+ * const blocks = [{ title: "liver", rows: [{ name: "U-Net", marks }] }];
+ * const svg = rowsSvg(blocks, [{ title: "Dice", line: "muted", limits: [0, 1] }], { title: "Arms" });
+ * ```
  */
 export function rowsSvg(
   blocks: readonly RowBlock[],

@@ -155,6 +155,13 @@ export function postprocess(labels: Volume, rule: Pick<Postprocessing, "keepLarg
  * Checks the content of a postprocessing.json.
  *
  * @throws VoxgradError if it is invalid
+ * @example
+ * ```ts
+ * import { checkPostprocessing, readJson } from "voxgrad/train";
+ *
+ * const file = "runs/cv/postprocessing.json";
+ * const { keepLargest } = checkPostprocessing(await readJson(file), file);
+ * ```
  */
 export function checkPostprocessing(value: unknown, file: string): Postprocessing {
   const isRule = (value: unknown): value is Postprocessing =>

@@ -73,6 +73,16 @@ export async function writeReport(run: RunFolder): Promise<string> {
 /**
  * Writes the metrics of a run's held-out cases: summary.json in nnU-Net's format, with the digests of the compared
  * files, and metrics.csv.
+ *
+ * @example
+ * ```ts
+ * import { compareLabels, Comparison, phantomCase } from "voxgrad/imaging";
+ * import { openRun, writeComparison } from "voxgrad/train";
+ *
+ * const { label } = phantomCase({ seed: 1 });
+ * const compared = { id: "a", prediction: "a", reference: "b", classes: compareLabels(label, label) };
+ * await writeComparison(await openRun({ name: "phantom" }), new Comparison([compared]));
+ * ```
  */
 export async function writeComparison(run: RunFolder, comparison: Comparison): Promise<void> {
   const summary = comparison.toJson() as { metric_per_case: Record<string, unknown>[] };

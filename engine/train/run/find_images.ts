@@ -218,6 +218,12 @@ export const mounted = (source: ModelSource): FileSource =>
  * The model files of sources, and the run folders among them, as `findModels` finds those of paths.
  *
  * @returns folders: of each source, undefined if it is no folder and has no path
+ * @example
+ * ```ts
+ * import { modelFiles } from "voxgrad/train";
+ *
+ * const { files } = await modelFiles(["runs/liver"]); // of each fold its model.safetensors
+ * ```
  */
 export async function modelFiles(
   sources: readonly ModelSource[],

@@ -6,10 +6,28 @@ import { PlatformError } from "../../platform/types.ts";
 import type { ProgramInfo } from "../../compile/mod.ts";
 import type { RunFolder } from "./run_folder.ts";
 
-/** Prints a line. */
+/**
+ * Prints a line.
+ *
+ * @example
+ * ```ts
+ * import { print } from "voxgrad/train";
+ *
+ * print("12 cases");
+ * ```
+ */
 export const print = (line: string): void => platform.log(line);
 
-/** 75 is "1 min 15 s". */
+/**
+ * Seconds as people say them.
+ *
+ * @example
+ * ```ts
+ * import { duration } from "voxgrad/train";
+ *
+ * duration(75); // "1 min 15 s"
+ * ```
+ */
 export function duration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
@@ -19,7 +37,20 @@ export function duration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** Describes a compiled step in one line. */
+/**
+ * Describes a compiled step in one line.
+ *
+ * @example
+ * ```ts
+ * import { compile, type Tensor, tensor } from "voxgrad";
+ * import { print, programLine } from "voxgrad/train";
+ *
+ * const double = compile((x: Tensor) => x.mul(2));
+ * const start = performance.now();
+ * await double(tensor([1, 2])).data();
+ * print(programLine(double.programs()[0], performance.now() - start));
+ * ```
+ */
 export function programLine(info: ProgramInfo, milliseconds: number, name = "Step"): string {
   const memory = `${(info.peakBytes / 1e6).toFixed(1)} MB at most`;
   return `${name}: ${info.dispatches} kernels, ${memory}, ready after ${duration(milliseconds / 1000)}`;

@@ -80,7 +80,18 @@ export async function writeModel(
   return file === NAME ? run.writeWhenRoom(file, bytes) : run.write(file, bytes);
 }
 
-/** The plan in the header of a file of weights; undefined if voxgrad did not write it. */
+/**
+ * The plan in the header of a file of weights; undefined if voxgrad did not write it.
+ *
+ * @example
+ * ```ts
+ * import { readSafetensors } from "voxgrad";
+ * import { planOf } from "voxgrad/train";
+ *
+ * const file = "runs/liver/fold_0/model.safetensors";
+ * const plan = planOf((await readSafetensors(file)).metadata, file);
+ * ```
+ */
 export function planOf(metadata: Readonly<Record<string, string>>, file: string): Plan | undefined {
   const stored = metadata[KEY];
   if (stored === undefined) return undefined;

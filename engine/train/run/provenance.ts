@@ -2,7 +2,16 @@
 import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
 
-/** SHA-256 of a file; for a folder, that of the names and digests of its direct files. */
+/**
+ * SHA-256 of a file; for a folder, that of the names and digests of its direct files.
+ *
+ * @example
+ * ```ts
+ * import { contentDigest } from "voxgrad/train";
+ *
+ * const digest = await contentDigest("runs/liver/fold_0/model.safetensors"); // 64 hexadecimal digits
+ * ```
+ */
 export async function contentDigest(path: string): Promise<string> {
   let names: string[];
   try {

@@ -218,6 +218,12 @@ export class RunFolder {
  * The value of a JSON file.
  *
  * @throws VoxgradError if it is not JSON; PlatformError if it cannot be read
+ * @example
+ * ```ts
+ * import { readJson } from "voxgrad/train";
+ *
+ * const settings = await readJson("runs/liver/config.json");
+ * ```
  */
 export async function readJson(path: string): Promise<unknown> {
   return parseJson(await platform.readFile(path), path);

@@ -3,20 +3,57 @@ import { platform } from "#platform";
 import { closeDevice, deviceInfo } from "../../gpu/mod.ts";
 import { print } from "./logging.ts";
 
-/** Splits a comma-separated list; "" is an empty list. */
+/**
+ * Splits a comma-separated list; "" is an empty list.
+ *
+ * @example
+ * ```ts
+ * import { splitList } from "voxgrad/train";
+ *
+ * splitList("liver, spleen"); // ["liver", "spleen"]
+ * ```
+ */
 export const splitList = (text: string): string[] => text === "" ? [] : text.split(",").map((part) => part.trim());
 
-/** Prints the device and returns its `deviceInfo`. */
+/**
+ * Prints the device and returns its `deviceInfo`.
+ *
+ * @example
+ * ```ts
+ * import { printDevice } from "voxgrad/train";
+ *
+ * const { kind } = await printDevice();
+ * ```
+ */
 export async function printDevice(): ReturnType<typeof deviceInfo> {
   const device = await deviceInfo();
   print(`Device: ${device.name} (${device.kind}; ${device.reason})`);
   return device;
 }
 
-/** Whether the device is a CPU, for defaults that are smaller there. */
+/**
+ * Whether the device is a CPU, for defaults that are smaller there.
+ *
+ * @example
+ * ```ts
+ * import { isSoftware } from "voxgrad/train";
+ *
+ * const steps = (await isSoftware()) ? 20 : 1000;
+ * ```
+ */
 export const isSoftware = async (): Promise<boolean> => (await deviceInfo()).kind === "software";
 
-/** Resolves the size "auto" for this device. */
+/**
+ * Resolves the size "auto" for this device.
+ *
+ * @example
+ * ```ts
+ * import { deviceSize } from "voxgrad/train";
+ *
+ * const sizes = { cpu: [16, 16, 16], gpu: [64, 128, 128] };
+ * const patch = sizes[await deviceSize("auto")];
+ * ```
+ */
 export const deviceSize = async (size: "auto" | "cpu" | "gpu"): Promise<"cpu" | "gpu"> =>
   size !== "auto" ? size : await isSoftware() ? "cpu" : "gpu";
 
