@@ -52,13 +52,13 @@ function withoutExample(names: readonly Documented[], values: Record<string, unk
   return names.flatMap(({ name, declarations }) => {
     const value = values[name];
     const inside = declarations.flatMap(({ def }) =>
-      def.elements ? withoutExample(def.elements, value as Record<string, unknown>, `${place} ${name}.`) : []
+      def.elements ? withoutExample(def.elements, value as Record<string, unknown>, `${place}${name}.`) : []
     );
     // What another entry point offers first is a reference here; a class has its examples at its methods, or none.
     const own = declarations.filter(({ kind }) => kind === "function" || kind === "variable");
     const tags = own.flatMap(({ jsDoc }) => jsDoc?.tags ?? []);
     const explained = tags.some(({ kind, doc }) => kind === "example" && doc?.includes("```ts\n"));
-    return typeof value === "function" && own.length > 0 && !explained ? [...inside, `${place} ${name}`] : inside;
+    return typeof value === "function" && own.length > 0 && !explained ? [...inside, `${place}${name}`] : inside;
   });
 }
 
@@ -72,7 +72,7 @@ test("every function of the entry points has an example", async () => {
   const lacking: string[] = [];
   for (const path of files) {
     const { href } = new URL(path, root);
-    lacking.push(...withoutExample(nodes[href].symbols, await import(href), path));
+    lacking.push(...withoutExample(nodes[href].symbols, await import(href), `${path} `));
   }
   assert.equal(lacking, []);
 });

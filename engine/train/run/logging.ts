@@ -47,7 +47,7 @@ export function duration(seconds: number): string {
  *
  * const double = compile((x: Tensor) => x.mul(2));
  * const start = performance.now();
- * await double(tensor([1, 2])).data();
+ * await double(tensor([1, 2]));
  * print(programLine(double.programs()[0], performance.now() - start));
  * ```
  */
