@@ -45,7 +45,7 @@ export { directoryFiles } from "./platform/files/directory_files.ts";
 export type { DirectoryHandle } from "./platform/files/directory_files.ts";
 export type { FileSystem } from "./platform/files/file_system.ts";
 export { memoryFiles } from "./platform/files/memory_files.ts";
-export { mountFiles } from "./platform/files/mounts.ts";
+export { mountFiles, unmountFiles } from "./platform/files/mounts.ts";
 export type { FolderFile, FolderSource } from "./platform/files/mounts.ts";
 export type { Progress } from "./platform/types.ts";
 export * as metrics from "./imaging/metrics/metrics.ts";

@@ -72,7 +72,7 @@ export { setHost } from "../platform/host.ts";
 export type { HostOptions } from "../platform/host.ts";
 export { directoryFiles } from "../platform/files/directory_files.ts";
 export { memoryFiles } from "../platform/files/memory_files.ts";
-export { mountFiles } from "../platform/files/mounts.ts";
+export { mountFiles, unmountFiles } from "../platform/files/mounts.ts";
 export type { FolderSource } from "../platform/files/mounts.ts";
 export { trimSlashes } from "../core/paths.ts";
 export { deviceSize, isSoftware, printDevice, runScript, splitList } from "./run/script.ts";

@@ -6,7 +6,16 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { platform } from "#platform";
-import { closeDevice, type FileSystem, memoryFiles, mountFiles, setHost } from "../../engine/mod.ts";
+import {
+  closeDevice,
+  directoryFiles,
+  type DirectoryHandle,
+  type FileSystem,
+  memoryFiles,
+  mountFiles,
+  setHost,
+  unmountFiles,
+} from "../../engine/mod.ts";
 import { fingerprintDataset, loadCase, openDataset, writePhantomDataset } from "../../engine/imaging/mod.ts";
 import { PlatformError } from "../../engine/platform/types.ts";
 import { openTraining, trainingEntries, withDefaults } from "../../engine/train/mod.ts";
@@ -121,6 +130,46 @@ test("mountFiles() names folders apart, keeps a given name, and refuses what is 
   const own: FileSystem = memoryFiles();
   await platform.writeFile(`${mountFiles(own, "own")}/deep/b.txt`, "written into it");
   assert.is(new TextDecoder().decode(await own.read("deep/b.txt")), "written into it");
+});
+
+test("unmountFiles() takes a folder's path away, which another may then have", async () => {
+  const list = [new File(["1"], "gone/a.txt")];
+  const path = mountFiles(list);
+  unmountFiles(path);
+  assert.is((await failure(() => platform.readFile(`${path}/a.txt`), PlatformError)).code, "no-such-file");
+  const error = await failure(() => unmountFiles(path), PlatformError);
+  assert.match(error.message, `unmountFiles: ${path} is not mounted; there is mounted:`);
+  assert.is(mountFiles([new File(["2"], "gone/a.txt")]), path);
+  assert.is(mountFiles(list), `${path}-2`, "the same list is mounted anew");
+});
+
+test("directoryFiles() leaves no empty file where a new one cannot be written and files cannot move", async () => {
+  const names = new Set<string>();
+  const file = (name: string, full: boolean) => ({
+    kind: "file",
+    name,
+    createWritable: async () => ({
+      write: async () => {
+        if (full) throw new DOMException("no room", "QuotaExceededError");
+      },
+      close: async () => undefined,
+      abort: async () => undefined,
+    }),
+  });
+  const root = {
+    kind: "directory",
+    name: "chosen",
+    getFileHandle: async (name: string, { create = false } = {}) => {
+      if (!create && !names.has(name)) throw new DOMException("none", "NotFoundError");
+      names.add(name);
+      return file(name, !name.endsWith(".tmp"));
+    },
+    removeEntry: async (name: string) => void names.delete(name),
+  };
+  const files = directoryFiles(root as unknown as DirectoryHandle);
+  const error = await files.write("a.txt", new Uint8Array(1)).then(() => undefined, (each: Error) => each);
+  assert.is(error?.name, "QuotaExceededError");
+  assert.equal([...names], []);
 });
 
 test("openTraining() takes Files as data and prepares their cases in files of one's own", async () => {

@@ -98,7 +98,7 @@ export function directoryFiles(root: DirectoryHandle): HostFiles {
         const handle = await outer.getFileHandle(temporary, { create: true });
         await put(handle, data);
         const moved = await handle.move?.(outer, name).then(() => true, () => false);
-        if (!moved) await put(await outer.getFileHandle(name, { create: true }), data);
+        if (!moved) await putNew(outer, name, data);
       } finally {
         await outer.removeEntry(temporary).catch(() => undefined);
       }
@@ -135,6 +135,16 @@ export function directoryFiles(root: DirectoryHandle): HostFiles {
     },
   };
   return files;
+}
+
+/** Writes a file that does not exist yet; if that fails, nothing of it stays. */
+async function putNew(folder: DirectoryHandle, name: string, data: Uint8Array): Promise<void> {
+  try {
+    await put(await folder.getFileHandle(name, { create: true }), data);
+  } catch (error) {
+    await folder.removeEntry(name).catch(() => undefined);
+    throw error;
+  }
 }
 
 function split(path: string): { folder: string; name: string } {

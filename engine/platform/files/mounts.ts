@@ -15,7 +15,7 @@ export interface FolderFile {
 export type FolderSource = DirectoryHandle | Iterable<FolderFile> | FileSystem;
 
 const PREFIX = "mounted:";
-const mounts = new Map<string, FileSystem>();
+const mounts = new Map<string, { readonly files: FileSystem; readonly source: object }>();
 const known = new WeakMap<object, string>();
 
 /**
@@ -37,14 +37,36 @@ const known = new WeakMap<object, string>();
  */
 export function mountFiles(source: FolderSource, name?: string): string {
   const before = typeof source === "object" && source !== null ? known.get(source) : undefined;
-  if (name === undefined && before !== undefined) return before;
+  if (name === undefined && before !== undefined && mounts.get(before)?.source === source) return before;
   const { files, called } = opened(source);
   const first = `${PREFIX}${(name ?? called).replaceAll("/", "_")}`;
   let path = first;
   if (name === undefined) { for (let number = 2; mounts.has(path); number++) path = `${first}-${number}`; }
-  mounts.set(path, files);
+  mounts.set(path, { files, source });
   known.set(source, path);
   return path;
+}
+
+/**
+ * Takes away what `mountFiles` gave a path: nothing finds the files any more, and what held them is freed.
+ *
+ * @param path "mounted:NAME"
+ * @throws PlatformError, "no-such-file", if nothing is mounted there
+ * @example
+ * ```ts
+ * import { mountFiles, unmountFiles } from "voxgrad";
+ * import { readVolume } from "voxgrad/imaging";
+ *
+ * declare const input: { files: Iterable<File> }; // <input type="file" multiple>
+ * const folder = mountFiles(input.files);
+ * const image = await readVolume(`${folder}/scan.nii.gz`);
+ * unmountFiles(folder);
+ * ```
+ */
+export function unmountFiles(path: string): void {
+  if (mounts.delete(path)) return;
+  const all = [...mounts.keys()].join(", ") || "nothing";
+  throw new PlatformError("no-such-file", `unmountFiles: ${path} is not mounted; there is ${all}`, path);
 }
 
 /** The path of a folder: itself, or that of its mount. */
@@ -58,7 +80,7 @@ export const hasMounts = (): boolean => mounts.size > 0;
 export function mountOf(path: string): { files: FileSystem; at: string } | undefined {
   if (!path.startsWith(PREFIX)) return undefined;
   const [mount] = path.split("/", 1);
-  const files = mounts.get(mount);
+  const files = mounts.get(mount)?.files;
   if (files) return { files, at: normalPath(path.slice(mount.length)) };
   throw new PlatformError(
     "no-such-file",
