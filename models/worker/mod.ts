@@ -11,8 +11,8 @@ export type { Scan, Segmentation, Support, WritableVolume } from "../open/segmen
 
 export interface WorkerModelOptions extends OpenModelOptions {
   /**
-   * A worker of the caller's that runs the module worker_main of this entry point. It may have several models, and
-   * stays when they are disposed of. Default: a new one, which ends with the model.
+   * A worker of the caller's that runs the module voxgrad/worker_main. It may have several models, and stays when they
+   * are disposed of. Default: a new one, which ends with the model.
    */
   readonly worker?: WebWorker;
 }

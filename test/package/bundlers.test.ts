@@ -1,11 +1,12 @@
 /** Pages that bundlers make of the installed package, run in Chromium without eval and inline scripts. */
-import { cp, readdir, readFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { type Answer, serveLoopback } from "../../engine/platform/cli/loopback.ts";
 import { closeDevice } from "../../engine/mod.ts";
 import { closeBrowser, sharedBrowser } from "../browser/harness.ts";
+import { blocksOf } from "../helpers/examples.ts";
 import { difference, fixture } from "./fixture.ts";
 import { project, runWell, versions } from "./harness.ts";
 
@@ -77,6 +78,37 @@ webpack(config, (error, stats) => {
 });`,
   },
 };
+
+test("a page built by esbuild alone segments by voxgrad/worker, as its guide says", async () => {
+  const esbuild = `esbuild@${versions.esbuild}`;
+  const page = `import { openModel } from "voxgrad/worker";
+import { model, scan } from "./fixture.js";
+const results = async () => {
+  const opened = await openModel(model, { worker: new Worker("worker.js", { type: "module" }) });
+  const { labels } = await opened.segment(scan);
+  return [...labels.data].join("");
+};
+globalThis.results = results();`;
+  const place = await project([esbuild], { "fixture.js": module, "page.js": page });
+  const [line] = blocksOf("models/open/README.md").filter(({ code }) => code.startsWith("npx esbuild"));
+  await runWell("npx", line.code.trim().split(" ").slice(1), place);
+  await writeFile(join(place, "out/index.html"), '<script type="module" src="page.js"></script>');
+  const pages: Record<string, () => Promise<Answer>> = {};
+  for (const name of ["index.html", "page.js", "worker.js"]) {
+    const body = readFile(join(place, "out", name));
+    pages[name === "index.html" ? "/" : `/${name}`] = async () => ({ type: types[extname(name)], body: await body });
+  }
+  const server = await serveLoopback(0, pages);
+  try {
+    const tab = await (await sharedBrowser()).newPage();
+    await tab.goto(server.url);
+    const found = await tab.evaluate(() => (globalThis as unknown as { results: Promise<string> }).results);
+    assert.ok(difference(found, labels) <= 0.01);
+    await tab.close();
+  } finally {
+    await server.close();
+  }
+});
 
 for (const [name, { package: from, script }] of Object.entries(bundlers)) {
   test(`a page built by ${from} segments on the main thread and in a worker, in two tabs`, async () => {
