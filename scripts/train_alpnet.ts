@@ -12,6 +12,7 @@ import { planEncoder, sidedPlan, withPatches } from "../models/alpnet/options.ts
 import { episodeOptions, measuredEntries } from "../models/alpnet/settings.ts";
 import { heldOutSegmenter, superpixelEntries, supportsOf, tellPrototypes } from "../models/alpnet/training_episodes.ts";
 import { trainingEpisodes, withSliceStatistics } from "../models/alpnet/training_episodes.ts";
+import { episodeFigures } from "../models/alpnet/episode_figures.ts";
 
 /** The config block. */
 export const alpnetEntries = {
@@ -158,11 +159,12 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
       supports: Object.fromEntries([...supports].map(([fold, own]) => [fold, own.map(({ id }) => id).join(", ")])),
     },
   };
-  return train.runFolds<State, EpisodeBatch>(training, about, async ({ name, split }) => {
+  return train.runFolds<State, EpisodeBatch>(training, about, async ({ name, split, run }) => {
     const state = await init(split.train);
     const support = supports.get(name);
     const untrained = options.arm === "init" || options.arm === "copied";
-    const draw = untrained ? undefined : await trainingEpisodes(options, training, { split, size, exclude });
+    const episodes = untrained ? undefined : await trainingEpisodes(options, training, { split, size, exclude });
+    const draw = episodes?.draw;
     const draws = new Prng(options.seed).fork("episodes");
     if (draw) await tellPrototypes((k) => draw(draws.fork(k)), { ...episodeOptions(settings), ...told });
     return {
@@ -174,6 +176,15 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
         program: () => trainStep,
       },
       segment: ({ params }) => heldOutSegmenter(training, { model, params, settings }, support, options),
+      ...(episodes && {
+        figures: ({ params }: State) =>
+          episodeFigures(params, {
+            ...episodes,
+            ...{ run, model, seed: options.seed, transform: options.transform, of: options.transformed },
+            fewShot: { ...episodeOptions(settings), window: options.window },
+            draw: (k) => episodes.draw(draws.fork(k)),
+          }),
+      }),
       heldOut: split.val.filter((id) => !support?.some((each) => each.id === id)),
     };
   });

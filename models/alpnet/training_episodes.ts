@@ -5,6 +5,7 @@ import {
   openSuperpixels,
   type PreparedCase,
   storeFolder,
+  type SuperpixelStore,
   type Volume,
 } from "../../engine/imaging/mod.ts";
 import { choice, ConfigError, type Entries, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
@@ -57,16 +58,26 @@ export interface EpisodeSourceOptions extends SuperpixelSettings {
   readonly workers: number;
 }
 
+/** Episodes of a training, and what they are made of. */
+export interface TrainingEpisodes {
+  readonly draw: DrawEpisode;
+  readonly source: CaseSource;
+  /** Absent of annotated classes. */
+  readonly superpixels?: SuperpixelStore;
+  /** How superpixels were made, in words. */
+  readonly about: string;
+}
+
 /** The episodes of a training: superpixels of all its cases, or classes that are not excluded. */
 export async function trainingEpisodes(
   options: EpisodeSourceOptions,
   { store, dataset, plan }: TrainingRun,
   { split, size, exclude }: { split: { train: readonly string[] }; size: [number, number]; exclude: readonly number[] },
-): Promise<DrawEpisode> {
+): Promise<TrainingEpisodes> {
   const source: CaseSource = { ids: split.train, get: (id) => store.get(id) };
   if (!options.arm.startsWith("ssl")) {
     const classes = plan.labels.map((_, value) => value).filter((value) => value > 0 && !exclude.includes(value));
-    return annotatedEpisodes(source, classes, { size, exclude });
+    return { draw: await annotatedEpisodes(source, classes, { size, exclude }), source, about: "" };
   }
   const { superpixels: kind, sigma, threshold, workers } = options;
   const minSize = options.minSize ||
@@ -80,7 +91,8 @@ export async function trainingEpisodes(
     threshold,
     volume: kind === "volume",
   });
-  return superpixelEpisodes(source, superpixels, { size, exclude });
+  const about = `at least ${minSize} pixels, sigma ${sigma}, threshold ${threshold}`;
+  return { draw: await superpixelEpisodes(source, superpixels, { size, exclude }), source, superpixels, about };
 }
 
 /**

@@ -20,6 +20,7 @@ import { withSliceStatistics } from "../../../models/alpnet/training_episodes.ts
 import { runCommand } from "../../helpers/command.ts";
 import { assertClose } from "../../helpers/compare.ts";
 import { noise } from "../../helpers/noise.ts";
+import { checkSvg } from "../../helpers/svg.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-alpnet-"));
 test.after(async () => {
@@ -58,6 +59,9 @@ test("train_alpnet resumes to the same weights and measures held-out cases", asy
   const whole = await train("whole", ["--steps", "5"]);
   assert.is(whole.cases.length, 2);
   assert.ok(whole.cases.every(({ classes }) => classes.length === 5));
+  for (const name of ["1_superpixels", "2_episodes"]) {
+    checkSvg(await readFile(place(`whole/figures/${name}.svg`), "utf8"));
+  }
   await train("part", ["--steps", "3"]);
   await trainAlpnet(
     await resumableConfig(alpnetEntries, { change: trainingChanges }, ["--resume", place("part"), "--steps", "5"]),
