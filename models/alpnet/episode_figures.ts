@@ -1,4 +1,4 @@
-/** Pictures of what an encoder is trained on: superpixels of slices, and episodes as the trained encoder solves them. */
+/** Pictures of what an encoder is trained on: superpixels of slices, and episodes as the encoder solves them. */
 import { compile, random, slice, softmax, type Tensor } from "../../engine/mod.ts";
 import { type CaseSource, makeVolume, scaling, type SuperpixelStore, type Volume } from "../../engine/imaging/mod.ts";
 import { type RunFolder, type TileRow, tilesSvg, writeFigure } from "../../engine/train/mod.ts";

@@ -3,12 +3,12 @@
  * same, however alike it looks; a term of place in the similarity says so. It is no part of the paper.
  */
 import { arange, check, exp, matmul, reshape, show, softmax, sum, Tensor, tensor, where } from "../../engine/mod.ts";
-import { div, maximum, sqrt, square } from "../../engine/mod.ts";
+import { div, max, maximum, sqrt, square } from "../../engine/mod.ts";
 
 export interface PlaceOptions {
   /** lambda: what the cosine of a prototype far away is lowered by. */
   readonly weight: number;
-  /** Standard deviation of the Gaussian of the distance, in pixels of the query's features. */
+  /** Standard deviation of the Gaussian of the distance, as a share of the longer edge of the query's frame. */
   readonly sigma: number;
   /** f32 [4]: top, left, height and width of the query's frame in pixels of its features; default: the whole map. */
   readonly frame?: Tensor;
@@ -52,8 +52,8 @@ export function windowCenters([height, width]: readonly number[], [h, w]: readon
 
 /**
  * Similarity as in `similarity`, where the cosine with prototype k is
- * cos_k + weight (exp(-d^2 / (2 sigma^2)) - 1), d the distance of the pixel from the prototype's place in the query's
- * frame. A matrix of prototypes and pixels is made, other than in `cosineMatching`.
+ * cos_k + weight (exp(-d^2 / (2 sigma^2)) - 1), d the distance of the pixel from the prototype's place by the longer
+ * edge of the query's frame. A matrix of prototypes and pixels is made, other than in `cosineMatching`.
  *
  * @param query f32 [N, C, H, W]
  * @returns f32 [N, H, W]
@@ -81,7 +81,7 @@ export function placedMatching(
   const unit = (x: Tensor, axis: number): Tensor =>
     div(x, sqrt(maximum(sum(square(x), { axes: [axis], keepDims: true }), least ** 2)));
   const cosine = matmul(unit(vectors, 1), unit(reshape(query, { shape: [n, channels, h * w] }), 1));
-  // Distances [K, h * w] in pixels: places are scaled to the query's frame.
+  // Distances [K, h * w] in longer edges of the query's frame, which places are scaled to.
   const [start, size] = [0, 2].map((from) =>
     frame.slice({ start: [from], end: [from + 2] }).reshape({ shape: [1, 2] })
   );
@@ -91,7 +91,8 @@ export function placedMatching(
   const apart = [down, across].map((at, axis) =>
     square(at.sub(points.slice({ start: [0, axis], end: [K, axis + 1] }).reshape({ shape: [K, 1, 1] })))
   );
-  const near = exp(reshape(apart[0].add(apart[1]), { shape: [K, h * w] }).mul(-1 / (2 * sigma * sigma)));
+  const far = reshape(apart[0].add(apart[1]), { shape: [K, h * w] }).div(square(max(size)));
+  const near = exp(far.mul(-1 / (2 * sigma * sigma)));
   const scores = cosine.add(near.sub(1).mul(weight)).mul(temperature);
   const share = softmax(where(reshape(used, { shape: [K, 1] }), scores, -1e30), { axis: 1 });
   return reshape(sum(scores.mul(share), { axes: [1] }), { shape: [n, h, w] });

@@ -11,13 +11,13 @@ export interface OneShotOptions extends Omit<alpnet.FewShotOptions, "ways" | "fr
   /** Slices per encoder batch; default 8. */
   readonly batch?: number;
   /**
-   * Prototypes count by where they are in the frame: weight, and sigma in pixels of a slice; default: not. See
-   * alpnet.similarity.
+   * Prototypes count by where they are in the frame: weight, and sigma as a share of the frame's longer edge; default:
+   * not. See alpnet.similarity.
    */
   readonly place?: { readonly weight: number; readonly sigma: number };
   /**
-   * Adds the log-odds of the support's mean mask, blurred by this many pixels of a slice, to those by similarity;
-   * default: not.
+   * Adds the log-odds of the support's mean mask, blurred by this share of the frame's longer edge, to those by
+   * similarity; default: not.
    */
   readonly prior?: number;
   /** What places and the prior are relative to: the slice as it is prepared (default), or the body's box in it. */
@@ -147,7 +147,7 @@ export function oneShotSegmenter(
       ways: 1,
       ...(frames && { frames: frames.support }),
     });
-    const near = place && frames && { ...place, sigma: place.sigma / stride, frame: frames.query };
+    const near = place && frames && { ...place, frame: frames.query };
     const logits = alpnet.logits(chosen, classes, { temperature, size, ...(near && { place: near }) });
     const likely = softmax(odds ? logits.add(odds) : logits, { axis: 1 });
     const { used, windows } = classes[1];
@@ -259,7 +259,10 @@ export function oneShotSegmenter(
           }),
           ...(prior !== undefined && {
             prior: tensor(
-              join(new Float32Array(size[0] * size[1]), priorLogOdds(masks, { size, frame, sigma: prior })),
+              join(
+                new Float32Array(size[0] * size[1]),
+                priorLogOdds(masks, { size, frame, sigma: prior * Math.max(frame[2], frame[3]) }),
+              ),
               { shape: [1, 2, ...size] },
             ),
           }),

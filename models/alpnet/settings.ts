@@ -20,17 +20,25 @@ export interface FewShotSettings {
   /** Which slices of a support are compared with a slice; see OneShotOptions. */
   readonly slices: "chunks" | "nearest";
   readonly nearest: number;
-  /** Weight of the place of a prototype, 0 for none, and its sigma in pixels of a slice. */
+  /** Weight of the place of a prototype, 0 for none, and its sigma as a share of the frame's longer edge. */
   readonly place: number;
   readonly placeSigma: number;
-  /** Pixels by which the support's masks are blurred to be a prior; 0 for none. */
+  /** Share of the frame's longer edge by which the support's masks are blurred to be a prior; 0 for none. */
   readonly prior: number;
   /** What places and the prior are relative to. */
   readonly frame: "slice" | "body";
 }
 
 /** Settings that are not in files of before, as encoders were measured then. */
-const BEFORE = { probe: 4, slices: "chunks", nearest: 1, place: 0, placeSigma: 8, prior: 0, frame: "slice" } as const;
+const BEFORE = {
+  probe: 4,
+  slices: "chunks",
+  nearest: 1,
+  place: 0,
+  placeSigma: 0.15,
+  prior: 0,
+  frame: "slice",
+} as const;
 
 /** What nothing else is said of. */
 export const FEW_SHOT: FewShotSettings = {
@@ -47,7 +55,7 @@ export const FEW_SHOT: FewShotSettings = {
  * For scans that are cropped around a structure and aligned: where something lies tells as much as what it looks like.
  * Chosen on the hippocampus (bench/RESULTS.md), where places added nothing to the prior.
  */
-export const ALIGNED = { slices: "nearest", nearest: 3, prior: 2, frame: "slice" } as const;
+export const ALIGNED = { slices: "nearest", nearest: 3, prior: 0.04, frame: "slice" } as const;
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
 const isAmount = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value) && value >= 0;
@@ -122,10 +130,10 @@ const matchingEntries = (kept: (usual: string) => string): Entries<MatchingSetti
   ),
   nearest: entry(0, `how many of the nearest; 0: ${kept("1")}`, { integer: true, min: 0 }),
   place: entry(-1, `weight of where a prototype lies, 0 to 1; -1: ${kept("0, none")}`, { min: -1 }),
-  placeSigma: entry(0, `pixels of a slice over which places count as near; 0: ${kept("8")}`, { min: 0 }),
+  placeSigma: entry(0, `share of the longer edge over which places count as near; 0: ${kept("0.15")}`, { min: 0 }),
   prior: entry(
     -1,
-    `pixels by which the support's mask is blurred to say where to look, 0: not; -1: ${kept("0")}`,
+    `share of the longer edge by which the support's mask is blurred to say where to look, 0: not; -1: ${kept("0")}`,
     { min: -1 },
   ),
   frame: choice(

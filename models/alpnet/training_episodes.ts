@@ -141,7 +141,7 @@ export async function supportsOf(
 }
 
 /**
- * Segments the held-out cases of a fold by its supports. Without one, as where nothing is held out, it segments nothing.
+ * Segments the held-out cases of a fold by its supports. Without any, as where nothing is held out, it does nothing.
  *
  * @param options ranges: whether a case tells in which slices a class begins and ends
  * @returns labels of an image, given the case's id

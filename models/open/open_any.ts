@@ -40,10 +40,10 @@ export interface OpenModelOptions {
   readonly probe?: OneShotModelOptions["probe"];
   /** Local prototypes, or one for each class. */
   readonly prototypes?: OneShotModelOptions["prototypes"];
-  /** Weight of where a prototype lies, and the pixels over which places count as near. */
+  /** Weight of where a prototype lies, and the share of the longer edge over which places count as near. */
   readonly place?: OneShotModelOptions["place"];
   readonly placeSigma?: OneShotModelOptions["placeSigma"];
-  /** Pixels by which the support's masks are blurred to say where to look; 0: not. */
+  /** Share of the longer edge by which the masks of the support are blurred to say where to look; 0: not. */
   readonly prior?: OneShotModelOptions["prior"];
   /** What places are relative to. */
   readonly frame?: OneShotModelOptions["frame"];

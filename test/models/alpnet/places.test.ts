@@ -73,7 +73,8 @@ test("alpnet.similarity() with places agrees with loops in float64, for several 
     frames: tensor(frames.flat(), [S, 4]),
   });
   assert.is(found.windows, 18);
-  const place = { weight, sigma, frame: tensor(frame, [4]) };
+  // The frame is 6 wide, and the loops count pixels.
+  const place = { weight, sigma: sigma / 6, frame: tensor(frame, [4]) };
   const got = alpnet.similarity(tensor(query, [2, C, h, w]), found, { temperature, place });
   await assertClose(got, { shape: [2, h, w], data }, 1e-5, "similarity");
   const without = alpnet.similarity(tensor(query, [2, C, h, w]), found, { temperature });
@@ -212,9 +213,9 @@ test("oneShotSegmenter() finds by places and by a prior what looks like everythi
   };
   const nothing = await found({});
   const dice = {
-    place: await found({ place: { weight: 0.5, sigma: 2 } }),
-    prior: await found({ prior: 1 }),
-    body: await found({ place: { weight: 0.5, sigma: 2 }, prior: 1, frame: "body" }),
+    place: await found({ place: { weight: 0.5, sigma: 0.2 } }),
+    prior: await found({ prior: 0.1 }),
+    body: await found({ place: { weight: 0.5, sigma: 0.4 }, prior: 0.1, frame: "body" }),
   };
   assert.ok(!(nothing > 0.5), `without: ${nothing}`);
   // The blurred mask loses its corners.
@@ -269,7 +270,7 @@ test("settingsWith() takes what is asked for, and files of before mean what they
     own,
     {
       ...stored,
-      ...{ probe: 4, slices: "chunks", nearest: 1, place: 0, placeSigma: 8, prior: 0, frame: "slice" },
+      ...{ probe: 4, slices: "chunks", nearest: 1, place: 0, placeSigma: 0.15, prior: 0, frame: "slice" },
     } as typeof own,
   );
   const kept = { window: 0, probe: -1, chunks: 0, prototypes: "run", slices: "auto", nearest: 0, place: -1 } as const;
