@@ -36,7 +36,7 @@ export const alpnetEntries = {
   side: train.entry(
     0,
     "pixels of a slice's longer edge, to which slices are resized, small ones also to more; 0: as planned, but at " +
-      "most 256",
+      "most 256, and with --aligned at least 104",
     { integer: true, min: 0 },
   ),
   backbone: train.choice(["small", "resnet18", "resnet34", "resnet50", "resnet101"], "small: two stages, 16 channels"),
@@ -133,7 +133,7 @@ export async function trainAlpnet(options: AlpnetOptions): Promise<Comparison> {
     unlabeled: true,
     further: options.unlabeled,
     ...(options.clip.length > 0 && { clip: options.clip as [number, number] }),
-    adjust: (plan) => sidedPlan(plan, options.side),
+    adjust: (plan) => sidedPlan(plan, options),
   });
   checkAlpnetData(training, options);
   const { plan, dataset } = training;

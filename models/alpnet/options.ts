@@ -133,14 +133,18 @@ export function checkAlpnetData({ plan, dataset }: TrainingRun, options: AlpnetT
   }
 }
 
+/** The least edge of slices of --aligned: features of a small structure are too few otherwise. */
+const ALIGNED_SIDE = 104;
+
 /**
- * A plan whose slices have a longer edge of `side` pixels; of 0, as it is, but at most 256, as the paper's slices. The
- * whole slice is resized, for most cases to that, and prepared so for good.
+ * A plan whose slices have a longer edge of `side` pixels; of 0 as it is, but at most 256, as the paper's slices, and if
+ * scans are aligned crops at least 104. The whole slice is resized, for most cases to that, and prepared so for good.
  */
-export function sidedPlan(plan: Plan, side: number): Plan {
+export function sidedPlan(plan: Plan, { side, aligned = false }: { side: number; aligned?: boolean }): Plan {
   const [depth, h, w] = plan.fingerprint.medianPreparedShape;
   const longest = Math.max(h, w);
-  const scale = (side || Math.min(PAPER_SIDE, longest)) / longest;
+  const usual = Math.max(Math.min(PAPER_SIDE, longest), aligned ? ALIGNED_SIDE : 0);
+  const scale = (side || usual) / longest;
   if (scale === 1) return plan;
   const [across, down, along] = plan.spacing;
   const median = [depth, Math.round(h * scale), Math.round(w * scale)] as const;
