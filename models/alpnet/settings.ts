@@ -59,6 +59,7 @@ export const ALIGNED = { slices: "nearest", nearest: 3, prior: 0.04, frame: "sli
 
 const isCount = (value: unknown): boolean => Number.isInteger(value) && (value as number) >= 1;
 const isAmount = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value) && value >= 0;
+const isShare = (value: unknown): boolean => isAmount(value) && (value as number) <= 1;
 const among = (...words: readonly string[]) => (value: unknown): boolean => words.includes(value as string);
 const RIGHT: Readonly<Record<keyof FewShotSettings, (value: unknown) => boolean>> = {
   window: isCount,
@@ -70,8 +71,8 @@ const RIGHT: Readonly<Record<keyof FewShotSettings, (value: unknown) => boolean>
   slices: among("chunks", "nearest"),
   nearest: isCount,
   place: isAmount,
-  placeSigma: (value) => isAmount(value) && value !== 0,
-  prior: isAmount,
+  placeSigma: (value) => isShare(value) && value !== 0,
+  prior: isShare,
   frame: among("slice", "body"),
 };
 
@@ -130,11 +131,14 @@ const matchingEntries = (kept: (usual: string) => string): Entries<MatchingSetti
   ),
   nearest: entry(0, `how many of the nearest; 0: ${kept("1")}`, { integer: true, min: 0 }),
   place: entry(-1, `weight of where a prototype lies, 0 to 1; -1: ${kept("0, none")}`, { min: -1 }),
-  placeSigma: entry(0, `share of the longer edge over which places count as near; 0: ${kept("0.15")}`, { min: 0 }),
+  placeSigma: entry(0, `share of the longer edge over which places count as near; 0: ${kept("0.15")}`, {
+    min: 0,
+    max: 1,
+  }),
   prior: entry(
     -1,
     `share of the longer edge by which the support's mask is blurred to say where to look, 0: not; -1: ${kept("0")}`,
-    { min: -1 },
+    { min: -1, max: 1 },
   ),
   frame: choice(
     ["auto", "slice", "body"],
