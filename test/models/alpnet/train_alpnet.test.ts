@@ -125,7 +125,7 @@ test("train_alpnet with annotated arms trains on classes not excluded, and names
     const [words, reason] of [
       [["--nearest", "2"], /--nearest has no effect: .* take --slices nearest/],
       [["--chunks", "2", "--aligned"], /--chunks has no effect: the support is the nearest slices/],
-      [["--placeSigma", "3"], /--placeSigma has no effect: places have no weight/],
+      [["--placeSigma", "0.3"], /--placeSigma has no effect: places have no weight/],
       [["--frame", "body"], /--frame has no effect: there are neither places nor a prior/],
       [["--rule", "paper", "--probe", "4"], /--probe has no effect: the rule of the paper asks for no probe/],
       [["--arm", "panet", "--probe", "4"], /--probe has no effect: there is one prototype a class/],
