@@ -132,7 +132,7 @@ test("train_alpnet with annotated arms trains on classes not excluded, and names
       [["--arm", "panet", "--local", "foreground"], /--local has no effect: --arm panet has one prototype a class/],
       [["--local", "background", "--probe", "4"], /--probe has no effect: only the background has local prototypes/],
       [["--arm", "init", "--shots", "3"], /--shots: got 3, and fold 0 has 2 labeled cases/],
-      [["--arm", "copied", "--prior", "3", "--rate", "1"], /--rate .*\n--prior .*looks at no image/],
+      [["--arm", "copied", "--prior", "0.03", "--rate", "1"], /--rate .*\n--prior .*looks at no image/],
     ] as const
   ) {
     assert.match(await refused(words), reason);
