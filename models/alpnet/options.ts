@@ -137,8 +137,9 @@ export function checkAlpnetData({ plan, dataset }: TrainingRun, options: AlpnetT
 const ALIGNED_SIDE = 104;
 
 /**
- * A plan whose slices have a longer edge of `side` pixels; of 0 as it is, but at most 256, as the paper's slices, and if
- * scans are aligned crops at least 104. The whole slice is resized, for most cases to that, and prepared so for good.
+ * A plan whose slices have a longer edge of `side` pixels; of 0 as it is, but at most 256, as the paper's slices, and
+ * if scans are aligned crops at least 104. The whole slice is resized, for most cases to that, and prepared so for
+ * good.
  */
 export function sidedPlan(plan: Plan, { side, aligned = false }: { side: number; aligned?: boolean }): Plan {
   const [depth, h, w] = plan.fingerprint.medianPreparedShape;

@@ -58,7 +58,7 @@ export function mountFiles(source: FolderSource, name?: string): string {
  * import { readVolume } from "voxgrad/imaging";
  *
  * declare const input: { files: Iterable<File> }; // <input type="file" multiple>
- * const folder = mountFiles(input.files);
+ * const folder = mountFiles(input.files, "scans");
  * const image = await readVolume(`${folder}/scan.nii.gz`);
  * unmountFiles(folder);
  * ```
