@@ -84,10 +84,10 @@ const oneP: PartialTrial = {
   networks: "P",
 };
 const withP: PartialTrial = {
+  ...oneP,
   name: "F+P",
   title: "F and one P",
   about: "Four networks, each of the organs of one P, ordinary loss.",
-  options: { loss: "full" },
   networks: "F+P",
 };
 const main: readonly PartialTrial[] = [
