@@ -51,6 +51,8 @@ export interface Kernel {
   readonly workgroups: readonly [number, number, number];
   /** Floating-point operations of one dispatch, if the kernel is compute-bound. */
   readonly flops?: number;
+  /** Whether these are products of f16 numbers, which matrix units can compute. */
+  readonly matrix?: boolean;
 }
 
 /**

@@ -60,7 +60,8 @@ async function throttle(device: Device): Promise<void> {
 
 function dispatchInfo({ step, pipeline }: Command): DispatchInfo {
   const bytes = [...step.reads, ...step.writes].reduce((sum, bound) => sum + bound.bytes, 0);
-  return { kernel: step.kernel.name, pipeline, bytes, flops: step.kernel.flops ?? 0 };
+  const { name, flops = 0, matrix = false } = step.kernel;
+  return { kernel: name, pipeline, bytes, flops, matrix, work: step.choice?.key };
 }
 
 /** Describes a submission for messages: its kernels, or the first few. */

@@ -29,6 +29,8 @@ export interface Step {
   readonly kernel: Kernel;
   readonly reads: readonly Bound[];
   readonly writes: readonly Bound[];
+  /** Between the variants of its operator, if there are several. */
+  readonly choice?: VariantChoice | undefined;
 }
 
 export interface Schedule {
@@ -98,7 +100,7 @@ export function schedule(graph: Graph, target: Target, donated: ReadonlySet<numb
       return bind(placeOf.get("input" in slot ? reads[slot.input] : members[slot.output])!, slot.chunk);
     };
     for (const { kernel, reads: from, writes } of dispatches) {
-      steps.push({ kernel, reads: from.map(resolve), writes: writes.map(resolve) });
+      steps.push({ kernel, reads: from.map(resolve), writes: writes.map(resolve), choice: emitted.choice });
     }
   }
   return { steps, places, outputs: graph.outputs.map((v) => placeOf.get(storageOf(v))!), inPlace: leafPlaces, choices };

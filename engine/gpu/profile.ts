@@ -2,16 +2,15 @@
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, device as openDevice } from "./device.ts";
 import { bufferUsage, mapMode } from "./flags.ts";
+import { type DispatchCost, kernelTable, type KernelTime, type Roofs } from "./kernel_table.ts";
 
 /** Static information about a dispatch. */
-export interface DispatchInfo {
+export interface DispatchInfo extends DispatchCost {
   readonly kernel: string;
   /** Shared by equal kernels. */
   readonly pipeline: GPUComputePipeline;
-  /** Total size of its bindings: its traffic if it accesses every element once. */
-  readonly bytes: number;
-  /** Floating-point operations; an elementwise operator counts one per element. */
-  readonly flops: number;
+  /** The operator and its sizes as `tune` names them, where kernels have variants. */
+  readonly work?: string | undefined;
 }
 
 /** A dispatch that ran. */
@@ -19,15 +18,6 @@ export interface DispatchTime extends Omit<DispatchInfo, "pipeline"> {
   /** Milliseconds since the start of the first dispatch of the profile. */
   readonly start: number;
   readonly milliseconds: number;
-}
-
-/** One kernel, summed over its dispatches. */
-export interface KernelTime {
-  readonly kernel: string;
-  readonly dispatches: number;
-  readonly milliseconds: number;
-  readonly bytes: number;
-  readonly flops: number;
 }
 
 export interface Profile<T> {
@@ -38,18 +28,13 @@ export interface Profile<T> {
   readonly dispatches: readonly DispatchTime[];
   /** Total time of all kernels. */
   readonly milliseconds: number;
-  /** A table of kernels with their rates, one per line; compared with the roofline peaks if given. */
+  /**
+   * A table of kernels with their rates, one per line; if the roofline peaks are given, beside the time that each would
+   * take at the nearer one, with the sum of these floors.
+   */
   table(roofs?: Roofs): string;
   /** The dispatches as JSON for chrome://tracing and ui.perfetto.dev. */
   trace(): string;
-}
-
-/** Roofline peaks of an adapter: rates that kernels can hardly exceed. */
-export interface Roofs {
-  /** Memory bandwidth, in 1e9 bytes per second. */
-  readonly gigabytesPerSecond: number;
-  /** Arithmetic in registers, in 1e9 floating-point operations per second. */
-  readonly gigaflopsPerSecond: number;
 }
 
 interface Sum {
@@ -57,6 +42,8 @@ interface Sum {
   milliseconds: number;
   bytes: number;
   flops: number;
+  /** The different costs, with the number of dispatches of each. */
+  readonly costs: Map<string, DispatchCost & { dispatches: number }>;
   /** Time of first dispatches in excess of the mean of later equal ones. */
   firstExcess: number;
 }
@@ -104,13 +91,17 @@ export class Recorder {
       const start = Number(begin - this.#zero) / 1e6;
       // Clocks of some drivers occasionally step back.
       const milliseconds = Math.max(0, Number(end - begin) / 1e6);
-      const sum = this.#sums.get(info.kernel) ?? { dispatches: 0, milliseconds: 0, bytes: 0, flops: 0, firstExcess: 0 };
+      const sum = this.#sumOf(info.kernel);
       sum.dispatches++;
       sum.milliseconds += milliseconds;
       sum.bytes += info.bytes;
       sum.flops += info.flops;
       sum.firstExcess += this.#excess(pipeline, info.bytes, milliseconds);
-      this.#sums.set(info.kernel, sum);
+      const { bytes, flops, matrix } = info;
+      const key = `${bytes} ${flops} ${matrix}`;
+      const cost = sum.costs.get(key);
+      if (cost) cost.dispatches++;
+      else sum.costs.set(key, { bytes, flops, matrix, dispatches: 1 });
       // Kernels start in order, and may overlap.
       this.covered += Math.max(0, start + milliseconds - Math.max(start, this.#coveredUntil));
       this.#coveredUntil = Math.max(this.#coveredUntil, start + milliseconds);
@@ -120,6 +111,15 @@ export class Recorder {
     this.#kept += dispatches.length;
     this.#submissions.push(dispatches);
     while (this.#kept > this.#most) this.#kept -= this.#submissions.shift()!.length;
+  }
+
+  #sumOf(kernel: string): Sum {
+    let sum = this.#sums.get(kernel);
+    if (!sum) {
+      sum = { dispatches: 0, milliseconds: 0, bytes: 0, flops: 0, costs: new Map(), firstExcess: 0 };
+      this.#sums.set(kernel, sum);
+    }
+    return sum;
   }
 
   /** Change in the excess time of the first of equal dispatches, due to this dispatch. */
@@ -150,8 +150,7 @@ export class Recorder {
   }
 
   kernels(): KernelTime[] {
-    const kernels = [...this.#sums].map(([kernel, { firstExcess: _, ...sum }]) => ({ kernel, ...sum }));
-    return kernels.sort((a, b) => b.milliseconds - a.milliseconds);
+    return this.#times(() => 0);
   }
 
   /**
@@ -159,20 +158,21 @@ export class Recorder {
    * excess is listed as a separate row.
    */
   warmKernels(): KernelTime[] {
-    const kernels: KernelTime[] = [...this.#sums].map(([kernel, { firstExcess, ...sum }]) => {
-      return { kernel, ...sum, milliseconds: sum.milliseconds - firstExcess };
-    });
-    const excess = [...this.#sums.values()].reduce((all, sum) => all + sum.firstExcess, 0);
-    kernels.push({
-      kernel: "(compiling at first dispatches)",
-      dispatches: 0,
-      milliseconds: excess,
-      bytes: 0,
-      flops: 0,
-    });
-    return kernels.sort((a, b) => b.milliseconds - a.milliseconds);
+    const milliseconds = [...this.#sums.values()].reduce((all, sum) => all + sum.firstExcess, 0);
+    const kernel = "(compiling at first dispatches)";
+    const excess: KernelTime = { kernel, dispatches: 0, milliseconds, bytes: 0, flops: 0, costs: [] };
+    return longestFirst([...this.#times((sum) => sum.firstExcess), excess]);
+  }
+
+  #times(less: (sum: Sum) => number): KernelTime[] {
+    return longestFirst([...this.#sums].map(([kernel, sum]): KernelTime => {
+      const { firstExcess: _, costs, ...rest } = sum;
+      return { kernel, ...rest, milliseconds: sum.milliseconds - less(sum), costs: [...costs.values()] };
+    }));
   }
 }
+
+const longestFirst = (kernels: KernelTime[]): KernelTime[] => kernels.sort((a, b) => b.milliseconds - a.milliseconds);
 
 /** Recorders that receive the times of submissions. */
 const recorders = new Set<Recorder>();
@@ -275,47 +275,6 @@ export async function profile<T>(f: () => Promise<T>): Promise<Profile<T>> {
     record(recorder, false);
     taken = null;
   }
-}
-
-/**
- * The fraction of the roofline that a kernel reaches: the minimum time for its bytes or operations, whichever is
- * longer, divided by its actual time.
- */
-function shareOfRoof(
-  { bytes, flops, milliseconds }: Omit<KernelTime, "kernel" | "dispatches">,
-  roofs: Roofs,
-): number {
-  const least = Math.max(bytes / roofs.gigabytesPerSecond, flops / roofs.gigaflopsPerSecond) / 1e6;
-  return least / milliseconds;
-}
-
-/** @param most number of rows; the remaining kernels, which take least time, are summed in one line */
-export function kernelTable(kernels: readonly KernelTime[], roofs?: Roofs, most = Infinity): string {
-  const all = kernels.reduce((sum, k) => sum + k.milliseconds, 0);
-  // Clocks of some adapters are coarse: a kernel may seem to take no time.
-  const rate = (amount: number, ms: number): string => (ms > 0 ? (amount / ms / 1e6).toFixed(2) : "-");
-  const rows = kernels
-    .slice(0, most)
-    .map((k) => [
-      k.kernel,
-      k.milliseconds.toFixed(3),
-      all > 0 ? `${((100 * k.milliseconds) / all).toFixed(1)}%` : "-",
-      String(k.dispatches),
-      (k.bytes / 1e6).toFixed(3),
-      rate(k.bytes, k.milliseconds),
-      (k.flops / 1e6).toFixed(3),
-      rate(k.flops, k.milliseconds),
-      ...(roofs ? [k.milliseconds > 0 ? `${(100 * shareOfRoof(k, roofs)).toFixed(1)}%` : "-"] : []),
-    ]);
-  const head = ["kernel", "ms", "share", "dispatches", "MB", "GB/s", "MFLOP", "GFLOP/s", ...(roofs ? ["of roof"] : [])];
-  const lines = [head, ...rows];
-  const widths = head.map((_, c) => Math.max(...lines.map((line) => line[c].length)));
-  const pad = (cell: string, c: number): string => (c === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[c]));
-  const texts = lines.map((line) => line.map(pad).join("  "));
-  const rest = kernels.slice(most);
-  const left = rest.reduce((sum, k) => sum + k.milliseconds, 0);
-  if (rest.length > 0) texts.push(`and ${rest.length} more with ${((100 * left) / all).toFixed(1)}% of the time`);
-  return texts.join("\n");
 }
 
 /** Trace Event Format: complete events in microseconds. */

@@ -4,7 +4,7 @@ import { chunkElements, type Dispatch } from "../../shaders/types.ts";
 import { allocateBuffer, releaseBuffer, writeBuffer } from "./buffers.ts";
 import { type Device, device as openDevice } from "./device.ts";
 import { stopwatch } from "./measure.ts";
-import type { Roofs } from "./profile.ts";
+import type { Roofs } from "./kernel_table.ts";
 
 const ROUNDS = 5;
 

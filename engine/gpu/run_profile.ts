@@ -1,7 +1,8 @@
 /** `--profile`: reports the kernel times of a whole run at its end, without changes to the script. */
 import { platform } from "#platform";
 import { type Device, onOpen } from "./device.ts";
-import { checkTimestamps, kernelTable, record, Recorder, trace } from "./profile.ts";
+import { describeRoofs, kernelTable } from "./kernel_table.ts";
+import { checkTimestamps, record, Recorder, trace } from "./profile.ts";
 import { measureRoofs } from "./roofs.ts";
 
 /** Maximum dispatches in a trace, since a run may last for days. */
@@ -55,14 +56,7 @@ async function end(device: Device): Promise<void> {
       kernelTable(recorder.warmKernels(), roofs, ROWS),
       `In kernels ${seconds(recorder.covered)} (${percent(recorder.covered)}), beside them ` +
       `${seconds(wall - recorder.covered)} (${percent(wall - recorder.covered)}): host, transfers, compiling, waiting`,
-      ...(roofs
-        ? [
-          `Roofs, measured: ${
-            roofs.gigabytesPerSecond.toFixed(1)
-          } GB/s (triad beyond the caches; what stays in caches may exceed it), ` +
-          `${roofs.gigaflopsPerSecond.toFixed(1)} GFLOP/s (multiply-adds in registers)`,
-        ]
-        : []),
+      ...(roofs ? [`Roofs, measured: ${describeRoofs(roofs)}`] : []),
     ].join("\n"),
   );
   const { profile } = platform.flags;

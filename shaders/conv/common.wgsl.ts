@@ -1,7 +1,7 @@
 /** Code shared by the convolution kernels: parameters, index arithmetic, operation count. */
 import { type Operands, operands } from "../operands.ts";
 import { ceilDiv } from "../grid.ts";
-import type { Fusion } from "../types.ts";
+import type { Fusion, Kernel } from "../types.ts";
 
 /** Sizes along depth, height, width. */
 export type Size3 = readonly [number, number, number];
@@ -64,9 +64,11 @@ export function sides(p: ConvParams, backward: boolean): { from: Side; to: Side 
   return backward ? { from: y, to: x } : { from: x, to: y };
 }
 
-/** Floating-point operations of a convolution, counting padding as values. */
-export const convFlops = (p: ConvParams): number =>
-  2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel);
+/** The operations of a convolution, counting padding as values. */
+export const convWork = (p: ConvParams): Pick<Kernel, "flops" | "matrix"> => ({
+  flops: 2 * p.batch * p.outChannels * volume(p.output) * (p.inChannels / p.groups) * volume(p.kernel),
+  matrix: p.storage === "f16",
+});
 
 /** How a block of neighboring results along a row accesses its inputs: all offsets are known statically. */
 export interface RowPlan {

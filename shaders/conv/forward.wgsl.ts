@@ -1,6 +1,6 @@
 /** Convolution with one output element per invocation, for every shape. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convFlops, convOperands, volume } from "./common.wgsl.ts";
+import { convOperands, convWork, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
@@ -59,7 +59,7 @@ ${p.bias ? `  sum += ${io.load("bias", "channel")};` : ""}
           name: `${io.prefix}conv_forward.generic${io.suffix}`,
           source,
           workgroups: grid.workgroups,
-          flops: convFlops(p),
+          ...convWork(p),
         },
         reads: io.reads,
         writes: [{ output: 0 }],

@@ -7,7 +7,7 @@
  * the channels are split into parts that are summed separately and then added in a fixed order.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convFlops, sides, volume } from "./common.wgsl.ts";
+import { convWork, sides, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams, Side } from "./common.wgsl.ts";
 import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
@@ -304,7 +304,7 @@ ${
     name: `${io.prefix}${family}.${name}${moments ? "&moments" : ""}${io.suffix}`,
     source,
     workgroups: grid.workgroups,
-    flops: convFlops(p),
+    ...convWork(p),
   };
   const pack = packWeights(p, from, to, fromPadded, toPadded, target);
   const packedBytes = packed * (p.storage === "f16" ? 2 : 4);

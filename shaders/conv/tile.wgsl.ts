@@ -8,7 +8,7 @@
  * Conditions are joined by `&`: each `&&` becomes a branch, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convFlops, convOperands, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
+import { convOperands, convWork, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid, gpuShare, pick, softwareShare } from "../grid.ts";
 import type { ConvParams, RowPlan, Side, Size3 } from "./common.wgsl.ts";
 import type { Operands } from "../operands.ts";
@@ -189,7 +189,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
           name: `${io.prefix}${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`,
           source,
           workgroups: grid.workgroups,
-          flops: convFlops(p),
+          ...convWork(p),
         },
         reads: io.reads,
         writes: [{ output: 0 }],

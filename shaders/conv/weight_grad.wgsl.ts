@@ -3,7 +3,7 @@
  * one weight over one chunk, row by row, and a second kernel adds the chunks.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convFlops, volume, weightOperands } from "./common.wgsl.ts";
+import { convWork, volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { type Operands, operands } from "../operands.ts";
@@ -64,7 +64,7 @@ export function summedLater(
   { count, parts }: { readonly count: number; readonly parts: number },
   target: Target,
 ): Lowered {
-  const kernel = { name: `conv_weight_grad.${name}${io.suffix}`, source, workgroups, flops: convFlops(p) };
+  const kernel = { name: `conv_weight_grad.${name}${io.suffix}`, source, workgroups, ...convWork(p) };
   return {
     temps: [count * parts * 4],
     dispatches: [

@@ -4,7 +4,8 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import * as vg from "../../engine/mod.ts";
 import { compile, detectAnomaly, evaluate, grad, ones, Tensor, tensor } from "../../engine/mod.ts";
-import { kernelTable, Recorder } from "../../engine/gpu/profile.ts";
+import { floorsOf, kernelTable, type KernelTime } from "../../engine/gpu/kernel_table.ts";
+import { Recorder } from "../../engine/gpu/profile.ts";
 import { noise } from "../helpers/noise.ts";
 import { message } from "../helpers/refuse.ts";
 
@@ -182,7 +183,9 @@ test("profile() ends with an error of what it runs, and one at a time", async ()
 test("Recorder.add() sums up, merges times that overlap, and keeps only the latest dispatches", async () => {
   const recorder = new Recorder(3);
   const [p, q] = [{}, {}] as GPUComputePipeline[];
-  const of = (kernel: string, pipeline: GPUComputePipeline, bytes: number) => ({ kernel, pipeline, bytes, flops: 1 });
+  const of = (kernel: string, pipeline: GPUComputePipeline, bytes: number) => {
+    return { kernel, pipeline, bytes, flops: 1, matrix: false };
+  };
   // Milliseconds from begin to end; the second of the first submission overlaps the first, the clock steps back once.
   const stamps = (...times: number[]) => Promise.resolve(BigUint64Array.from(times, (t) => BigInt(1e9 + t * 1e6)));
   recorder.add([of("a", p, 4), of("b", q, 4)], stamps(0, 10, 6, 12));
@@ -194,8 +197,25 @@ test("Recorder.add() sums up, merges times that overlap, and keeps only the late
   assert.is(recorder.count, 6);
   assert.is(recorder.covered, 12 + 1 + 5 + 3);
   assert.equal(recorder.kernels(), [
-    { kernel: "a", dispatches: 4, milliseconds: 19, bytes: 20, flops: 4 },
-    { kernel: "b", dispatches: 2, milliseconds: 6, bytes: 8, flops: 2 },
+    {
+      kernel: "a",
+      dispatches: 4,
+      milliseconds: 19,
+      bytes: 20,
+      flops: 4,
+      costs: [
+        { bytes: 4, flops: 1, matrix: false, dispatches: 3 },
+        { bytes: 8, flops: 1, matrix: false, dispatches: 1 },
+      ],
+    },
+    {
+      kernel: "b",
+      dispatches: 2,
+      milliseconds: 6,
+      bytes: 8,
+      flops: 2,
+      costs: [{ bytes: 4, flops: 1, matrix: false, dispatches: 2 }],
+    },
   ]);
   // The first of "a" on 4 bytes took 10 instead of 2 ms, the first of "b" 6 instead of 0.
   assert.equal(
@@ -205,17 +225,44 @@ test("Recorder.add() sums up, merges times that overlap, and keeps only the late
   assert.equal(recorder.dispatches().map((d) => d.start), [40, 51]);
 });
 
-test("table() tells the part of the nearer roof", () => {
+/** A kernel whose dispatches cost [bytes, flops, matrix] each. */
+function timed(kernel: string, milliseconds: number, ...costs: [number, number, boolean?][]): KernelTime {
+  const all = costs.map(([bytes, flops, matrix = false]) => ({ bytes, flops, matrix, dispatches: 1 }));
+  const sum = (key: "bytes" | "flops"): number => all.reduce((total, cost) => total + cost[key], 0);
+  return { kernel, dispatches: all.length, milliseconds, bytes: sum("bytes"), flops: sum("flops"), costs: all };
+}
+
+test("table() tells the part of the nearer roof, and the sum of the floors of single dispatches", () => {
   const kernels = [
-    { kernel: "moves", dispatches: 1, milliseconds: 3, bytes: 4e6, flops: 1e6 },
-    { kernel: "computes", dispatches: 1, milliseconds: 1, bytes: 1e6, flops: 5e6 },
-    { kernel: "too short", dispatches: 1, milliseconds: 0, bytes: 4, flops: 0 },
+    // 4 MB take 2 ms at 2 GB/s; of the other dispatch 10 MFLOP take 1 ms at 10 GFLOP/s, so 3 ms, not the 2.4 of sums.
+    timed("both", 6, [4e6, 1e6], [1e5, 1e7]),
+    timed("computes", 1, [1e5, 5e6]),
+    timed("multiplies f16", 1, [1e5, 5e6, true]),
+    timed("too short", 0, [4, 0]),
+    timed("(compiling)", 9),
   ];
-  // 4 MB take 2 ms at 2 GB/s, 5 MFLOP 0.5 ms at 10 GFLOP/s.
+  const ends = (text: string): (string | undefined)[] =>
+    text.split("\n").slice(0, -1).map((line) => line.trim().split(/ {2,}/).slice(-2).join(" "));
   const table = kernelTable(kernels, { gigabytesPerSecond: 2, gigaflopsPerSecond: 10 });
-  const ends = table.split("\n").map((line) => line.trim().split(/ {2,}/).at(-1));
-  assert.equal(ends, ["of roof", "66.7%", "50.0%", "-"]);
-  assert.match(kernelTable(kernels, undefined, 1), /\nmoves .*\nand 2 more with 25\.0% of the time$/);
+  assert.equal(ends(table), ["floor ms of roof", "3.000 50.0%", "0.500 50.0%", "0.500 50.0%", "0.000 -", "- -"]);
+  const line = "Sum of floors: 4.000 of 8.000 ms in kernels (50.0%); bound by ";
+  assert.match(table, `\n${line}memory 2.000, by f32 2.000, by matrices 0.000`);
+  // At 50 GFLOP/s of matrices the product is bound by them: 0.1 ms, against 0.05 ms for its bytes.
+  const roofs = { gigabytesPerSecond: 2, gigaflopsPerSecond: 10, matrixGigaflopsPerSecond: 50 };
+  assert.is(ends(kernelTable(kernels, roofs))[3], "0.100 10.0%");
+  assert.match(kernelTable(kernels, roofs), "bound by memory 2.000, by f32 1.500, by matrices 0.100");
+  assert.match(kernelTable(kernels, undefined, 1), /\nboth .*\nand 4 more with 64\.7% of the time$/);
+});
+
+test("floorsOf() counts equal dispatches, and none takes no time", () => {
+  const roofs = { gigabytesPerSecond: 2, gigaflopsPerSecond: 10, matrixGigaflopsPerSecond: 40 };
+  assert.equal(floorsOf([], roofs), { memory: 0, arithmetic: 0, matrices: 0, total: 0 });
+  const costs = [
+    { bytes: 8e6, flops: 0, matrix: false, dispatches: 3 },
+    { bytes: 0, flops: 2e7, matrix: true, dispatches: 2 },
+    { bytes: 0, flops: 2e7, matrix: false },
+  ];
+  assert.equal(floorsOf(costs, roofs), { memory: 12, arithmetic: 2, matrices: 1, total: 15 });
 });
 
 test("plan() tells what a program needs before anything runs, and programs() the same afterwards", async () => {
