@@ -1,7 +1,7 @@
 /** Microbenchmarks of an adapter's memory bandwidth and arithmetic, the roofline peaks for other kernels. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { fold } from "./map.wgsl.ts";
-import type { Dispatch, Target } from "./types.ts";
+import type { Dispatch, SubgroupMatrix, Target } from "./types.ts";
 
 const WORKGROUP = 64;
 
@@ -70,6 +70,90 @@ ${Array.from({ length: UNROLLED }, () => each((k) => `    s${k} = s${k} * m + b;
   const flops = 2 * invocations * chains * UNROLLED * turns;
   return {
     kernel: { name: `multiply_add${chains}`, source, workgroups, flops },
+    reads: [{ input: 0 }],
+    writes: [{ output: 0 }],
+  };
+}
+
+/** The subgroup matrices of f16 with sums in f32, if WGSL reaches them here and the number of lanes is known. */
+export function productShapes(target: Target): readonly SubgroupMatrix[] {
+  const { features, subgroupMinSize: lanes, subgroupMaxSize, subgroupMatrices = [] } = target;
+  const enabled = ["chromium-experimental-subgroup-matrix", "subgroups", "shader-f16"];
+  if (!enabled.every((name) => features.has(name)) || !lanes || lanes !== subgroupMaxSize) return [];
+  return subgroupMatrices.filter((m) => m.componentType === "f16" && m.resultComponentType === "f32");
+}
+
+/** Subgroups of a workgroup. */
+const TOGETHER = 4;
+
+/**
+ * Products of f16 matrices added up in f32, all in registers: `chains` independent sums in each subgroup. Reads [factor,
+ * factor, turns], of which the elements of the matrices are multiples; each subgroup writes M x N numbers, the sums of
+ * its chains.
+ *
+ * @param groups workgroups
+ */
+export function matrixProducts(
+  { M, N, K }: SubgroupMatrix,
+  groups: number,
+  chains: number,
+  turns: number,
+  lanes: number,
+): Dispatch {
+  const size = TOGETHER * lanes;
+  const each = (text: (k: number) => string): string => Array.from({ length: chains }, (_, k) => text(k)).join("\n");
+  const source = (): string =>
+    wgsl`
+enable f16;
+enable chromium_experimental_subgroup_matrix;
+enable subgroups;
+@group(0) @binding(0) var<storage, read> given: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+var<workgroup> tileA: array<f16, ${chains * M * K}>;
+var<workgroup> tileB: array<f16, ${K * N}>;
+var<workgroup> leaving: array<f32, ${TOGETHER * M * N}>;
+
+@compute @workgroup_size(${size})
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32, @builtin(subgroup_id) subgroup: u32) {
+  let turns = u32(given[2]);
+  // Each chain has a factor of its own, so that none is computed for all.
+  for (var i = local; i < ${chains * M * K}u; i += ${size}u) { tileA[i] = f16(given[0] * f32(i / ${M * K}u + 1u)); }
+  for (var i = local; i < ${K * N}u; i += ${size}u) { tileB[i] = f16(given[1]); }
+  workgroupBarrier();
+${
+      each((k) =>
+        `  let a${k} = subgroupMatrixLoad<subgroup_matrix_left<f16, ${K}, ${M}>, col_major>(&tileA, ${
+          k * M * K
+        }u, ${M}u);
+  var s${k}: subgroup_matrix_result<f32, ${N}, ${M}>;`
+      )
+    }
+  let b = subgroupMatrixLoad<subgroup_matrix_right<f16, ${N}, ${K}>, row_major>(&tileB, 0u, ${N}u);
+  for (var turn = 0u; turn < turns; turn++) {
+${
+      Array.from(
+        { length: UNROLLED },
+        () => each((k) => `    s${k} = subgroupMatrixMultiplyAccumulate(a${k}, b, s${k});`),
+      )
+        .join("\n")
+    }
+  }
+  let first = wid.x * ${TOGETHER * M * N}u;
+${
+      each((k) =>
+        `  subgroupMatrixStore<row_major>(&leaving, subgroup * ${M * N}u, s${k}, ${N}u);
+  workgroupBarrier();
+  for (var i = local; i < ${TOGETHER * M * N}u; i += ${size}u) {
+    y[first + i] = ${k === 0 ? "" : "y[first + i] + "}leaving[i];
+  }
+  workgroupBarrier();`
+      )
+    }
+}
+`;
+  const flops = 2 * M * N * K * TOGETHER * groups * chains * UNROLLED * turns;
+  return {
+    kernel: { name: `matrix${M}x${N}x${K}_${chains}`, source, workgroups: [groups, 1, 1], flops, matrix: true },
     reads: [{ input: 0 }],
     writes: [{ output: 0 }],
   };
