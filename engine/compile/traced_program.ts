@@ -6,7 +6,7 @@ import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
 import { type Device, warn } from "../gpu/mod.ts";
 import { lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
-import { trace } from "./trace.ts";
+import { type Trace, trace } from "./trace.ts";
 import { tuneNew } from "./tune.ts";
 
 export interface TracedProgram {
@@ -51,12 +51,7 @@ export async function buildTraced(
         "look at npx voxgrad doctor for another adapter",
     );
   }
-  const state = new Tensor([2], "f32", { kind: "placeholder" });
-  const precision: Mixed | null = mixed ? { scale: scaleOf(state), depth: 0, finite: null } : null;
-  const traced = trace("compile", (...given) => withPrecision(precision, () => f(...given)), args, isStatic);
-  const finite = precision?.finite;
-  const placeholders = finite ? [...traced.placeholders, state] : traced.placeholders;
-  const outputs = finite ? [...traced.outputs, nextLossScale(state, finite)] : traced.outputs;
+  const { placeholders, outputs, result, scales, first } = traceIn(mixed, f, args, isStatic);
   if (device.tunes) await tuneNew(device, outputs, placeholders);
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
@@ -64,10 +59,33 @@ export async function buildTraced(
   return {
     program,
     captured,
+    result,
+    scales,
+    repeats: repeatsOf(outputs, first),
+    calls: 0,
+  };
+}
+
+/**
+ * Traces f in mixed precision or f32. With a loss scale, that is the last placeholder, and the next one the last output.
+ */
+export function traceIn(
+  mixed: boolean,
+  f: (...args: unknown[]) => unknown,
+  args: readonly unknown[],
+  isStatic?: (position: number) => boolean,
+): Trace & { readonly scales: boolean; readonly first: number } {
+  const state = new Tensor([2], "f32", { kind: "placeholder" });
+  const precision: Mixed | null = mixed ? { scale: scaleOf(state), depth: 0, finite: null } : null;
+  const traced = trace("compile", (...given) => withPrecision(precision, () => f(...given)), args, isStatic);
+  const finite = precision?.finite;
+  return {
+    placeholders: finite ? [...traced.placeholders, state] : traced.placeholders,
+    outputs: finite ? [...traced.outputs, nextLossScale(state, finite)] : traced.outputs,
     result: traced.result,
     scales: Boolean(finite),
-    repeats: repeatsOf(outputs, state.id),
-    calls: 0,
+    // Tensors of the trace are newer.
+    first: state.id,
   };
 }
 

@@ -57,7 +57,7 @@ export async function tune<A extends unknown[]>(f: (...args: A) => unknown, ...a
   checkFunction("tune", "the first argument", f);
   const device = await openDevice();
   const { outputs, placeholders } = trace("tune", f, args);
-  const kernels = await measureAll(device, choicesOf(device, outputs, placeholders));
+  const kernels = await tuneChoices(device, choicesOf(device, outputs, placeholders));
   device.tuned.version++;
   return kernels;
 }
@@ -70,7 +70,7 @@ export async function tuneNew(
 ): Promise<TunedKernel[]> {
   const choices = choicesOf(device, outputs, args);
   const unknown = choices.filter(({ key, variants }) => !device.tuned.knows(key, variants));
-  return measureAll(device, unknown, ({ work, variant, default: usual, milliseconds }, done, total) => {
+  return tuneChoices(device, unknown, ({ work, variant, default: usual, milliseconds }, done, total) => {
     const than = variant === usual ? "the default" : `not ${usual}, ${milliseconds[usual].toFixed(3)} ms`;
     const time = milliseconds[variant].toFixed(3);
     device.tuned.progress(done, total, `tuned ${done}/${total}  ${work}: ${variant}, ${time} ms (${than})`);
@@ -78,14 +78,15 @@ export async function tuneNew(
 }
 
 /** The choices between at least two variants in the program of a graph. */
-function choicesOf(device: Device, outputs: readonly Tensor[], args: readonly Tensor[]): VariantChoice[] {
+export function choicesOf(device: Device, outputs: readonly Tensor[], args: readonly Tensor[]): VariantChoice[] {
   const { choices } = planProgram(lower(outputs, device.target, args), device.target).schedule;
   const byKey = new Map<string, VariantChoice>();
   for (const choice of choices) if (choice.variants.length > 1 && !byKey.has(choice.key)) byKey.set(choice.key, choice);
   return [...byKey.values()];
 }
 
-async function measureAll(
+/** Times the variants of each choice, and keeps the fastest; existing programs do not change by it. */
+export async function tuneChoices(
   device: Device,
   choices: readonly VariantChoice[],
   progress?: (kernel: TunedKernel, done: number, total: number) => void,
