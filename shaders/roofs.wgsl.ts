@@ -87,9 +87,9 @@ export function productShapes(target: Target): readonly SubgroupMatrix[] {
 const TOGETHER = 4;
 
 /**
- * Products of f16 matrices added up in f32, all in registers: `chains` independent sums in each subgroup. Reads [factor,
- * factor, turns], of which the elements of the matrices are multiples; each subgroup writes M x N numbers, the sums of
- * its chains.
+ * Products of f16 matrices added up in f32, all in registers: `chains` independent sums in each subgroup. Reads
+ * [factor, factor, turns], of which the elements of the matrices are multiples; each subgroup writes M x N numbers, the
+ * sums of its chains.
  *
  * @param groups workgroups
  */
@@ -101,6 +101,7 @@ export function matrixProducts(
   lanes: number,
 ): Dispatch {
   const size = TOGETHER * lanes;
+  const subgroupId = ", @builtin(subgroup_id) subgroup: u32";
   const each = (text: (k: number) => string): string => Array.from({ length: chains }, (_, k) => text(k)).join("\n");
   const source = (): string =>
     wgsl`
@@ -114,7 +115,7 @@ var<workgroup> tileB: array<f16, ${K * N}>;
 var<workgroup> leaving: array<f32, ${TOGETHER * M * N}>;
 
 @compute @workgroup_size(${size})
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32, @builtin(subgroup_id) subgroup: u32) {
+fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${subgroupId}) {
   let turns = u32(given[2]);
   // Each chain has a factor of its own, so that none is computed for all.
   for (var i = local; i < ${chains * M * K}u; i += ${size}u) { tileA[i] = f16(given[0] * f32(i / ${M * K}u + 1u)); }

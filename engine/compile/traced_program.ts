@@ -67,7 +67,8 @@ export async function buildTraced(
 }
 
 /**
- * Traces f in mixed precision or f32. With a loss scale, that is the last placeholder, and the next one the last output.
+ * Traces f in mixed precision or f32. With a loss scale, that is the last placeholder, and the next one is the last
+ * output.
  */
 export function traceIn(
   mixed: boolean,
