@@ -47,11 +47,44 @@ fn vg_uniform(word: u32) -> f32 {
     source: wgsl`
 fn vg_normal(word: u32) -> f32 {
   let q = (f32(word & 0x7fffffffu) + 0.5) * 4.656612873077393e-10;
+  return bitcast<f32>(bitcast<u32>(vg_normal_size(q)) | (word & 0x80000000u));
+}`,
+    needs: ["vg_normal_size"],
+  },
+
+  vg_normal_size: {
+    source: wgsl`
+fn vg_normal_size(q: f32) -> f32 {
   let w = -vg_log_bits(bitcast<u32>(q * (2.0 - q)));
   let p = 1.2533154 + w * (0.6063745 + w * (0.13963448 + w * (0.020791257 + w * (0.002064236 + w * 1.4490015e-5))));
   let d = 1.0 + w * (0.22204646 + w * (0.040138017 + w * (0.0059723784 + w * 0.00019382303)));
-  return bitcast<f32>(bitcast<u32>((1.0 - q) * p / d) | (word & 0x80000000u));
+  return (1.0 - q) * p / d;
 }`,
     needs: ["vg_log_bits"],
+  },
+
+  // Normal numbers between bounds, from the probabilities of being below, between and above them: of the two tails
+  // beside the result, the smaller gives its magnitude.
+  vg_normal_between: {
+    source: wgsl`
+fn vg_normal_between(word: u32, below: f32, within: f32, above: f32) -> f32 {
+  let u = (f32(word >> 8u) + 0.5) * 5.9604644775390625e-8;
+  let left = below + within * u;
+  let right = above + within * (1.0 - u);
+  let size = vg_normal_size(min(1.0, 2.0 * min(left, right)));
+  return select(size, -size, left < right);
+}`,
+    needs: ["vg_normal_size"],
+  },
+
+  // The upper word of word * bound: a number below bound.
+  vg_below: {
+    source: wgsl`
+fn vg_below(word: u32, bound: u32) -> u32 {
+  let low = (word & 0xffffu) * (bound & 0xffffu);
+  let a = (word >> 16u) * (bound & 0xffffu) + (low >> 16u);
+  let b = (word & 0xffffu) * (bound >> 16u) + (a & 0xffffu);
+  return (word >> 16u) * (bound >> 16u) + (a >> 16u) + (b >> 16u);
+}`,
   },
 };

@@ -1,13 +1,14 @@
-/** Parameter initialization: He's schemes, constants, and whole trees from one random key. */
+/** Parameter initialization: He's and Glorot's schemes, orthogonal, constants, and whole trees from one random key. */
 import { check, checkOptions, show } from "../core/errors.ts";
 import { type Shape, size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { ones, tensor, zeros } from "../ops/elementwise/creation.ts";
-import { add } from "../ops/elementwise/elementwise.ts";
-import * as random from "../ops/elementwise/random.ts";
+import { add, mul } from "../ops/elementwise/elementwise.ts";
+import * as random from "../ops/random/mod.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 import { slice } from "../ops/shape/slice.ts";
+import { newtonSchulz } from "./newton_schulz.ts";
 
 export interface KaimingOptions {
   /**
@@ -66,6 +67,84 @@ export function kaimingUniform(key: Tensor, options: KaimingOptions): Tensor {
   const { std, shape } = scale("kaimingUniform", options);
   const bound = Math.sqrt(3) * std;
   return random.uniform(key, { shape, min: -bound, max: bound });
+}
+
+export interface XavierOptions {
+  /** Shape of a weight: output channels first, then input channels and the kernel. */
+  shape: Shape;
+  /** Factor for the activation that follows, such as 5 / 3 for tanh; default: 1. */
+  gain?: number;
+}
+
+/** gain sqrt(2 / (fan in + fan out)). */
+function xavierDeviation(name: string, options: XavierOptions): number {
+  checkOptions(name, options, ["shape", "gain"]);
+  const { shape, gain = 1 } = options;
+  check(
+    Array.isArray(shape) && shape.length >= 2 && size(shape) > 0,
+    name,
+    () => `a weight has two axes or more and is not empty, got shape ${show(shape)}`,
+  );
+  check(Number.isFinite(gain) && gain > 0, name, () => `gain is a number > 0, got ${show(gain)}`);
+  const receptive = size(shape) / shape[0] / shape[1];
+  return gain * Math.sqrt(2 / (receptive * (shape[0] + shape[1])));
+}
+
+/**
+ * Normal with standard deviation gain sqrt(2 / (fanIn + fanOut)): Glorot and Bengio 2010, torch.nn.init.xavier_normal_.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { xavierNormal } from "voxgrad/nn";
+ *
+ * const weight = xavierNormal(random.key(1), { shape: [10, 64] }); // [10, 64]
+ * ```
+ */
+export function xavierNormal(key: Tensor, options: XavierOptions): Tensor {
+  return random.normal(key, { shape: options.shape, std: xavierDeviation("xavierNormal", options) });
+}
+
+/**
+ * Uniform in (-b, b) with b = gain sqrt(6 / (fanIn + fanOut)): Glorot and Bengio 2010, torch.nn.init.xavier_uniform_.
+ *
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { xavierUniform } from "voxgrad/nn";
+ *
+ * const weight = xavierUniform(random.key(1), { shape: [10, 64], gain: 5 / 3 }); // [10, 64]
+ * ```
+ */
+export function xavierUniform(key: Tensor, options: XavierOptions): Tensor {
+  const bound = Math.sqrt(3) * xavierDeviation("xavierUniform", options);
+  return random.uniform(key, { shape: options.shape, min: -bound, max: bound });
+}
+
+/** Iterations that grow singular values of 1e-6 to about 1, then others that bring them to 1 quadratically. */
+const POLAR = [
+  ...new Array(12).fill([3.4445, -4.775, 2.0315]),
+  ...new Array(6).fill([1.5, -0.5, 0]),
+] as readonly (readonly [number, number, number])[];
+
+/**
+ * A weight with orthonormal rows, or columns if it has more rows, times `gain`: Saxe et al. 2014,
+ * torch.nn.init.orthogonal_. It is the orthogonal factor of a normal matrix, which is distributed evenly over all.
+ *
+ * @param options.shape output channels first; the other axes count as columns
+ * @example
+ * ```ts
+ * import { random } from "voxgrad";
+ * import { orthogonal } from "voxgrad/nn";
+ *
+ * const weight = orthogonal(random.key(1), { shape: [4, 8] }); // [4, 8]
+ * ```
+ */
+export function orthogonal(key: Tensor, options: XavierOptions): Tensor {
+  xavierDeviation("orthogonal", options);
+  const { shape, gain = 1 } = options;
+  const matrix = random.normal(key, { shape: [shape[0], size(shape) / shape[0]] });
+  return mul(reshape(newtonSchulz(matrix, POLAR), { shape }), gain);
 }
 
 /** A parameter to be initialized: its shape and a function from a key to its initial value. A leaf of trees. */

@@ -7,10 +7,13 @@ export {
   kaimingNormal,
   kaimingUniform,
   onesParameter,
+  orthogonal,
   Parameter,
+  xavierNormal,
+  xavierUniform,
   zerosParameter,
 } from "./init.ts";
-export type { Initialized, KaimingOptions } from "./init.ts";
+export type { Initialized, KaimingOptions, XavierOptions } from "./init.ts";
 export {
   averagePool,
   conv,
@@ -32,7 +35,14 @@ export {
   softDice,
 } from "./losses.ts";
 export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
-export { adam, clipGradNorm, sgd } from "./optimizers.ts";
-export type { AdamOptions, Optimizer, OptimizerState, SgdOptions } from "./optimizers.ts";
-export { constantSchedule, cosineSchedule, plateauRate, polySchedule, stepDecaySchedule } from "./schedules.ts";
+export * from "./optimizers/mod.ts";
+export {
+  constantSchedule,
+  cosineSchedule,
+  oneCycleSchedule,
+  plateauRate,
+  polySchedule,
+  stepDecaySchedule,
+  warmupSchedule,
+} from "./schedules.ts";
 export type { Schedule } from "./schedules.ts";

@@ -96,6 +96,76 @@ export function stepDecaySchedule(rate: number, options: { every: number; factor
 }
 
 /**
+ * Another schedule after a linear rise over the first `steps` steps, from `start` (default: 0) times its rate: step k
+ * has the factor start + (1 - start) (k + 1) / steps. The other schedule counts from the end of the rise.
+ *
+ * @example
+ * ```ts
+ * import { polySchedule, warmupSchedule } from "voxgrad/nn";
+ *
+ * const rate = warmupSchedule(polySchedule(0.1, { steps: 90 }), { steps: 10 });
+ * rate(4); // 0.05
+ * rate(10); // 0.1
+ * ```
+ */
+export function warmupSchedule(schedule: Schedule, options: { steps: number; start?: number }): Schedule {
+  checkOptions("warmupSchedule", options, ["steps", "start"]);
+  const { steps, start = 0 } = options;
+  check(
+    typeof schedule === "function",
+    "warmupSchedule",
+    () => `the schedule is a function of the step, got ${show(schedule)}`,
+  );
+  check(
+    Number.isInteger(steps) && steps >= 0,
+    "warmupSchedule",
+    () => `steps is an integer >= 0, got ${show(steps)}`,
+  );
+  check(start >= 0 && start <= 1, "warmupSchedule", () => `start is in [0, 1], got ${show(start)}`);
+  return (step) => step < steps ? schedule(0) * (start + ((1 - start) * (step + 1)) / steps) : schedule(step - steps);
+}
+
+/**
+ * One cycle, Smith and Topin 2018, as torch.optim.lr_scheduler.OneCycleLR with cosines: from rate / divFactor up to rate
+ * in the first part, then down to rate / divFactor / finalDivFactor in the last of the steps.
+ *
+ * @param options part: of the steps that rises; default 0.3; divFactor: default 25; finalDivFactor: default 1e4
+ * @example
+ * ```ts
+ * import { oneCycleSchedule } from "voxgrad/nn";
+ *
+ * const rate = oneCycleSchedule(0.1, { steps: 101, part: 0.5 });
+ * rate(0); // 0.004
+ * ```
+ */
+export function oneCycleSchedule(
+  rate: number,
+  options: { steps: number; part?: number; divFactor?: number; finalDivFactor?: number },
+): Schedule {
+  checkOptions("oneCycleSchedule", options, ["steps", "part", "divFactor", "finalDivFactor"]);
+  const { steps, part = 0.3, divFactor = 25, finalDivFactor = 1e4 } = options;
+  checkRate("oneCycleSchedule", rate, steps);
+  check(part > 0 && part < 1, "oneCycleSchedule", () => `part is between 0 and 1, got ${show(part)}`);
+  check(
+    divFactor >= 1 && finalDivFactor >= 1,
+    "oneCycleSchedule",
+    () => `divFactor and finalDivFactor are numbers >= 1, got ${show(divFactor)} and ${show(finalDivFactor)}`,
+  );
+  const first = rate / divFactor;
+  const last = first / finalDivFactor;
+  const peak = part * steps - 1;
+  check(
+    peak > 0 && peak < steps - 1,
+    "oneCycleSchedule",
+    () => `${steps} steps are too few for a part of ${part} that rises; give more`,
+  );
+  const between = (from: number, to: number, share: number): number =>
+    to + ((from - to) * (1 + Math.cos(Math.PI * Math.min(1, share)))) / 2;
+  return (step) =>
+    step <= peak ? between(first, rate, step / peak) : between(rate, last, (step - peak) / (steps - 1 - peak));
+}
+
+/**
  * The rate after epochs with these losses: multiplied by `factor` whenever the loss has not improved on its minimum by
  * more than `threshold` for more than `patience` epochs, as torch.optim.lr_scheduler.ReduceLROnPlateau with
  * threshold_mode "abs".

@@ -22,4 +22,4 @@ export { connectedComponents } from "./mask/connected_components.ts";
 export { distanceTransform } from "./mask/distance_transform.ts";
 export { fillHoles } from "./mask/fill_holes.ts";
 export { binaryCrossEntropyWithLogits, crossEntropy } from "./reduce/cross_entropy.ts";
-export * as random from "./elementwise/random.ts";
+export * as random from "./random/mod.ts";

@@ -156,7 +156,7 @@ function taken(e: Entry, k: number): readonly DType[] {
   if (/^(crossEntropy|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
   if (e.operator === "oneHot") return ["i32", "u32"];
   if (e.operator === "resampleLabels") return ["bool", "i32", "u32"];
-  if (e.operator.startsWith("random.")) return ["u32"];
+  if (e.operator.startsWith("random.")) return k === 0 ? ["u32"] : ["f16", "f32"];
   // The entry pads with a fraction.
   if (e.operator === "pad") return ["f16", "f32"];
   if (/^(distanceTransform|connectedComponents|fillHoles)$/.test(e.operator)) return ["bool", "u32", "i32", "f32"];

@@ -202,6 +202,12 @@ const randoms = [
   op("random.bernoulli", [key], { shape: [3, 5], p: 0.3 }),
   op("random.bits32", [key], { shape: [7] }),
   op("random.permutation", [key], { n: 9 }),
+  op("random.foldIn", [key], null, rest(3)),
+  op("random.randint", [key], { shape: [3, 5], min: -2, max: 9 }),
+  op("random.truncatedNormal", [key], { shape: [3, 5], min: -1, max: 2, std: 2 }),
+  op("random.gumbel", [key], { shape: [3, 5] }),
+  op("random.categorical", [key, any(3, 5)], { axis: 0 }, { derivative: "zero", half: "i32" }),
+  op("random.gamma", [key], { shape: [3, 5], concentration: 2 }),
 ];
 
 /** All calls, whatever a run is limited to. */

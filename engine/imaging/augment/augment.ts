@@ -7,7 +7,7 @@
  * Isensee et al. 2021, "nnU-Net", Nature Methods 18, 203-211, supplementary note 4; figures of nnU-Net v2.
  */
 import type { Tensor } from "../../core/tensor.ts";
-import { split } from "../../ops/elementwise/random.ts";
+import { split } from "../../ops/random/mod.ts";
 import { blur, lowResolution } from "./filters.ts";
 import { brightness, contrast, gamma, noise } from "./intensity.ts";
 import { defaults } from "./options.ts";

@@ -18,7 +18,7 @@ import {
   where,
 } from "../../ops/elementwise/elementwise.ts";
 import { columns, moments } from "../../ops/reduce/moments.ts";
-import { normal, split } from "../../ops/elementwise/random.ts";
+import { normal, split } from "../../ops/random/mod.ts";
 import { max, mean, min } from "../../ops/reduce/reduce.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { take } from "../../ops/shape/take.ts";

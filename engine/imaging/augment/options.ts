@@ -3,7 +3,7 @@ import { check, checkOptions, isPlain, show } from "../../core/errors.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { slice } from "../../ops/shape/slice.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
-import { uniform } from "../../ops/elementwise/random.ts";
+import { uniform } from "../../ops/random/mod.ts";
 
 /** Lowest and highest value. */
 export type Range = readonly [number, number];

@@ -20,7 +20,7 @@ import {
   where,
 } from "../../ops/elementwise/elementwise.ts";
 import { gridSample } from "../../ops/sampling/grid_sample.ts";
-import { normal, split } from "../../ops/elementwise/random.ts";
+import { normal, split } from "../../ops/random/mod.ts";
 import { max, sum } from "../../ops/reduce/reduce.ts";
 import { expandDims, reshape } from "../../ops/shape/reshape.ts";
 import { resize } from "../../ops/sampling/resize.ts";
