@@ -24,17 +24,10 @@ export {
   norm,
   normParameters,
 } from "./layers.ts";
+export { batchNormParameters, runningBatchNorm } from "./batch_norm.ts";
+export type { BatchNormParameters, BatchStatistics } from "./batch_norm.ts";
 export type { Affine, ConvParameterOptions } from "./layers.ts";
-export {
-  deepSupervision,
-  deepSupervisionWeights,
-  diceBinaryCrossEntropy,
-  diceCrossEntropy,
-  regionTargets,
-  resizeLabels,
-  softDice,
-} from "./losses.ts";
-export type { DiceBinaryCrossEntropyOptions, DiceCrossEntropyOptions, SoftDiceOptions } from "./losses.ts";
+export * from "./losses/mod.ts";
 export * from "./optimizers/mod.ts";
 export {
   constantSchedule,

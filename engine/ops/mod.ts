@@ -21,5 +21,6 @@ export type { PoolOptions } from "./linear/pool.ts";
 export { connectedComponents } from "./mask/connected_components.ts";
 export { distanceTransform } from "./mask/distance_transform.ts";
 export { fillHoles } from "./mask/fill_holes.ts";
-export { binaryCrossEntropyWithLogits, crossEntropy } from "./reduce/cross_entropy.ts";
+export { binaryCrossEntropyWithLogits, crossEntropy, nll } from "./reduce/cross_entropy.ts";
+export type { CrossEntropyOptions, NllOptions } from "./reduce/cross_entropy.ts";
 export * as random from "./random/mod.ts";

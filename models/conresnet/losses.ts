@@ -1,7 +1,7 @@
 /**
  * What ConResNet is trained with (Zhang et al., "Inter-slice context residual learning for 3D medical image
  * segmentation", 2021): labels that say where neighboring slices differ, losses for them and for the segmentation, and
- * the boundary loss that the paper compares with.
+ * how the boundary loss that the paper compares with is mixed in.
  *
  * Logits are [N, R, D, H, W]: R regions that may overlap, with a sigmoid each. Targets are f32 of the same shape and
  * hold 0 or 1, as `regionTargets(labels, regions).cast("f32")` makes them of integer labels.
@@ -10,22 +10,19 @@ import {
   check,
   checkOptions,
   clamp,
-  distanceTransform,
   greater,
   log,
   mean,
   notEqual,
   show,
   sigmoid,
-  slice,
-  softmax,
   softplus,
   sum,
   Tensor,
-  vmap,
   where,
 } from "../../engine/mod.ts";
 import { diceCrossEntropy, regionTargets, type Schedule } from "../../engine/nn/mod.ts";
+export { boundaryLoss, signedDistances } from "../../engine/nn/mod.ts";
 import { behindZeros, neighbors, type ResidualAxis, sliceResidual, spaceAxis } from "./axis.ts";
 export type { ResidualAxis } from "./axis.ts";
 
@@ -321,65 +318,6 @@ export function loss(outputs: readonly Tensor[], labels: Tensor, options: LossOp
     : diceCrossEntropy(logits, labels, { includeBackground: true });
   if (residuals.length === 0) return segmentation;
   return segmentation.add(deepResidualLoss(residuals, residualLabels(targets, { axis, first }), own));
-}
-
-/**
- * How far each voxel is from a region's boundary: from the nearest voxel of the region, and inside, counted negative,
- * from the nearest voxel that does not belong to it. All 0 where a sample has no voxel of a region or no other.
- *
- * @param targets 0 or 1, [N, R, D, H, W]
- * @param options.spacing of voxels, one number or one an axis; default 1
- * @returns f32 of the same shape, in the unit of the spacing
- * @example
- * ```ts
- * import { tensor } from "voxgrad";
- * import { conres } from "voxgrad/models";
- *
- * const target = tensor([0, 1, 1, 1, 0]).reshape({ shape: [1, 1, 1, 1, 5] });
- * await conres.signedDistances(target, { spacing: 2 }).array(); // [[[[[2, -2, -4, -2, 2]]]]]
- * ```
- */
-export function signedDistances(targets: Tensor, options: { spacing?: number | readonly number[] } = {}): Tensor {
-  checkOptions("signedDistances", options, ["spacing"]);
-  check(
-    targets instanceof Tensor && targets.rank === 5 && targets.size > 0,
-    "signedDistances",
-    () => `targets are [N, R, depth, height, width], got ${show(targets)}`,
-  );
-  const [N, R, ...space] = targets.shape as [number, number, ...number[]];
-  const inside = notEqual(targets.reshape({ shape: [N * R, ...space] }), 0);
-  const distances = vmap((mask: Tensor) => distanceTransform(mask, options));
-  const signed = distances(inside.logicalNot()).sub(distances(inside));
-  // A mask without a zero is infinitely far from any.
-  return where(signed.isFinite(), signed, 0).reshape({ shape: targets.shape });
-}
-
-/**
- * Boundary loss (Kervadec et al., "Boundary loss for highly unbalanced segmentation", 2021): the mean over voxels and
- * regions of probability times signed distance. The paper mixes it with the loss L as alpha L + (1 - alpha) L_BD
- * (Eq. 14), alpha from boundarySchedule.
- *
- * @param logits [N, R, D, H, W]; with multiClass [N, K, D, H, W], of which the background has no part
- * @param distances from signedDistances: [N, R, D, H, W], with multiClass [N, K - 1, D, H, W]
- * @example
- * ```ts
- * import { random, zeros } from "voxgrad";
- * import { conres } from "voxgrad/models";
- *
- * const logits = random.normal(random.key(0), { shape: [1, 1, 4, 8, 8] });
- * const loss = conres.boundaryLoss(logits, conres.signedDistances(zeros([1, 1, 4, 8, 8])));
- * ```
- */
-export function boundaryLoss(logits: Tensor, distances: Tensor, options: { multiClass?: boolean } = {}): Tensor {
-  checkOptions("boundaryLoss", options, ["multiClass"]);
-  const x = options.multiClass ? logits.cast("f32") : logits;
-  if (!options.multiClass) {
-    checkPair("boundaryLoss", x, "the map of distances", distances);
-    return mean(sigmoid(x.cast("f32")).mul(distances));
-  }
-  const p = slice(softmax(x, { axis: 1 }), { start: [0, 1] });
-  checkPair("boundaryLoss", p, "the map of distances", distances);
-  return mean(p.mul(distances));
 }
 
 /**

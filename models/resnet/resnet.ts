@@ -2,20 +2,7 @@
  * Residual networks (He et al., "Deep residual learning for image recognition", 2016) as encoders of 2-D images.
  * Parameter paths are the names of torchvision's state dicts, whose weights they take.
  */
-import {
-  batchNorm,
-  conv2d,
-  maxPool2d,
-  mean,
-  random,
-  relu,
-  rsqrt,
-  stopGradient,
-  type Tensor,
-  type Tree,
-  tree,
-  variance,
-} from "../../engine/mod.ts";
+import { batchNorm, conv2d, maxPool2d, random, relu, type Tensor, type Tree, tree } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { checkResNetInput, type ResNetConfig, type ResolvedResNet, resolveResNet } from "./config.ts";
 import { backboneOf } from "./load.ts";
@@ -74,8 +61,7 @@ export interface StatisticsModel<Config, P> extends Model<Tensor, Config, P> {
 }
 
 type Conv<T> = { readonly weight: T };
-/** With the running statistics unless the network has none. */
-type BatchNorm<T> = { readonly weight: T; readonly bias: T; readonly running_mean?: T; readonly running_var?: T };
+type BatchNorm<T> = nn.BatchNormParameters<T>;
 type BlockOf<T> = {
   readonly [conv: `conv${number}`]: Conv<T>;
   readonly [norm: `bn${number}`]: BatchNorm<T>;
@@ -100,12 +86,8 @@ const convParameters = (inputs: number, outputs: number, kernel: number): Conv<n
   ),
 });
 
-const normParameters = (c: ResolvedResNet, channels: number): BatchNorm<nn.Parameter> => ({
-  ...nn.normParameters(channels),
-  ...(c.runningStatistics
-    ? { running_mean: nn.zerosParameter([channels]), running_var: nn.onesParameter([channels]) }
-    : {}),
-});
+const normParameters = ({ runningStatistics }: ResolvedResNet, channels: number): BatchNorm<nn.Parameter> =>
+  nn.batchNormParameters(channels, { runningStatistics });
 
 /** One residual block: its name, and the settings of its 3 x 3 convolutions. */
 interface Block {
@@ -163,27 +145,15 @@ function blockParameters(c: ResolvedResNet, block: Block): BlockOf<nn.Parameter>
 /** Batch norm with the parameters at a path of the tree. */
 type Norm = (p: BatchNorm<Tensor>, x: Tensor, name: string) => Tensor;
 
-const EPS = 1e-5;
+const byBatch: Norm = ({ weight, bias }, x) => batchNorm(x, { weight, bias });
 
-const byBatch: Norm = (p, x) => batchNorm(x, { weight: p.weight, bias: p.bias, eps: EPS });
-
-const byRunning: Norm = (p, x) => {
-  const channels = (t: Tensor): Tensor => t.reshape({ shape: [1, t.size, 1, 1] });
-  const scale = channels(p.weight).mul(rsqrt(channels(p.running_var!).add(EPS)));
-  return x.sub(channels(p.running_mean!)).mul(scale).add(channels(p.bias));
-};
+const byRunning: Norm = (p, x) => nn.runningBatchNorm(p, x).output;
 
 /** Batch norm that stores the updated running statistics in `statistics`. */
 const recording = (statistics: Statistics, momentum: number): Norm => (p, x, name) => {
-  const own = stopGradient(x.cast("f32"));
-  const over = { axes: [0, 2, 3] };
-  const join = (before: Tensor, now: Tensor): Tensor =>
-    stopGradient(before)
-      .mul(1 - momentum)
-      .add(now.mul(momentum));
-  statistics[`${name}.running_mean`] = join(p.running_mean!, mean(own, over));
-  statistics[`${name}.running_var`] = join(p.running_var!, variance(own, over));
-  return byBatch(p, x, name);
+  const { output, statistics: own } = nn.runningBatchNorm(p, x, { train: true, momentum });
+  for (const [key, value] of Object.entries(own)) statistics[`${name}.${key}`] = value;
+  return output;
 };
 
 function residual(c: ResolvedResNet, block: Block, p: BlockOf<Tensor>, x: Tensor, norm: Norm): Tensor {

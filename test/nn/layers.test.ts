@@ -36,6 +36,25 @@ test("kaimingNormal() and kaimingUniform() have the moments of He's schemes", as
   refuses(() => nn.initialize(random.key(1), { a: { b: 3 } }), /leaf a.b is no Parameter/);
 });
 
+test("xavierNormal() and xavierUniform() have Glorot's deviation; orthogonal() has orthonormal rows or columns", async () => {
+  const shape = [40, 30, 3, 3];
+  const std = 1.5 * Math.sqrt(2 / (9 * 70));
+  for (const fill of [nn.xavierNormal, nn.xavierUniform]) {
+    const values = await fill(random.key(3), { shape, gain: 1.5 }).data();
+    const spread = Math.sqrt(Array.from(values).reduce((sum, v) => sum + v * v, 0) / values.length);
+    assert.ok(Math.abs(spread / std - 1) < 0.03, `${spread} for ${std}`);
+  }
+  for (const [rows, columns] of [[5, 12], [12, 5], [24, 24], [1, 7], [64, 64]]) {
+    const w = nn.orthogonal(random.key(4), { shape: rows === 5 ? [5, 3, 4] : [rows, columns], gain: 2 });
+    const matrix = w.reshape({ shape: [rows, columns] });
+    const small = rows <= columns ? matrix.matmul(matrix.transpose()) : matrix.transpose().matmul(matrix);
+    const n = Math.min(rows, columns);
+    const identity = Float32Array.from({ length: n * n }, (_, k) => (k % (n + 1) === 0 ? 4 : 0));
+    near(await small.data(), identity, 2e-5, `${rows} x ${columns}`);
+  }
+  refuses(() => nn.xavierUniform(random.key(1), { shape: [3] }), /xavierUniform: a weight has two axes or more/);
+});
+
 test("initialize() gives a parameter what its key and path say, whatever else there is", async () => {
   const weight = () => nn.heParameter([4, 3, 5]);
   const first = (seed: number, specification: any) => nn.initialize(random.key(seed), specification);

@@ -152,8 +152,8 @@ const floats =
 /** The dtypes that an operator takes in place of that of input k. */
 function taken(e: Entry, k: number): readonly DType[] {
   if (e.operator === "cosineMatching" && k === 2) return ["bool"];
-  if (floats.test(e.operator) || (e.operator === "crossEntropy" && k === 0)) return ["f16", "f32"];
-  if (/^(crossEntropy|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
+  if (floats.test(e.operator) || (/^(crossEntropy|nll)$/.test(e.operator) && k === 0)) return ["f16", "f32"];
+  if (/^(crossEntropy|nll|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
   if (e.operator === "oneHot") return ["i32", "u32"];
   if (e.operator === "resampleLabels") return ["bool", "i32", "u32"];
   if (e.operator.startsWith("random.")) return k === 0 ? ["u32"] : ["f16", "f32"];
@@ -256,7 +256,7 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
   [
     "crossEntropy",
     [x, ones([2])],
-    /^crossEntropy: labels are i32 or u32|^crossEntropy: labels are an i32 or u32 tensor, got/,
+    /^crossEntropy: labels are an i32 or u32 tensor, or probabilities of the logits' shape \[2,3\], got/,
   ],
   ["distanceTransform", [ones([2])], /^distanceTransform: the mask is a tensor \[H, W\] or \[D, H, W\], got/],
   ["zeros", [[-1]], /^zeros: a shape is an array of integers >= 0, got \[-1\]$/],

@@ -100,6 +100,8 @@ const reductions = [
   op("cosineSimilarity", [any(2, 3, 2, 1, 3), any(2, 1, 2, 8, 1)], { axis: 2 }, { about: "as a product of matrices" }),
   op("cosineMatching", [any(2, 5, 3, 2), any(4, 5), mask(4)], { temperature: 3, eps: 1e-3 }),
   op("cosineMatching", [any(3, 4), any(1, 4), truth(1)], null, { about: "one prototype" }),
+  op("crossEntropy", [any(2, 4, 3), labels(4)(2, 3)], { labelSmoothing: 0.2, reduction: "none" }, { half: "f32" }),
+  op("nll", [any(2, 4, 3), labels(4)(2, 3)], { reduction: "sum" }, { half: "f32" }),
   op("crossEntropy", [any(2, 4, 3), labels(4)(2, 3)], null, { half: "f32" }),
   op(
     "crossEntropy",

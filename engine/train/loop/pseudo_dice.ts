@@ -1,7 +1,7 @@
 /** nnU-Net's pseudo-Dice: Dice of the training patches over recent steps. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { regionTargets } from "../../nn/losses.ts";
+import { regionTargets } from "../../nn/losses/dice.ts";
 import { concat } from "../../ops/shape/concat.ts";
 import { arange } from "../../ops/elementwise/creation.ts";
 

@@ -1,10 +1,10 @@
-/** Segmentation losses from logits and integer labels: soft Dice, Dice + cross-entropy, deep supervision. */
-import { isFloat } from "../core/dtype.ts";
-import { check, checkOptions, show } from "../core/errors.ts";
-import { normalizeAxis, sameShape } from "../core/shape.ts";
-import { Tensor } from "../core/tensor.ts";
-import { arange, tensor } from "../ops/elementwise/creation.ts";
-import { concat } from "../ops/shape/concat.ts";
+/** Segmentation losses from logits and integer labels: soft Dice, Tversky, Dice + cross-entropy. */
+import { isFloat } from "../../core/dtype.ts";
+import { check, checkOptions, show } from "../../core/errors.ts";
+import { normalizeAxis, sameShape } from "../../core/shape.ts";
+import { Tensor } from "../../core/tensor.ts";
+import { arange } from "../../ops/elementwise/creation.ts";
+import { concat } from "../../ops/shape/concat.ts";
 import {
   add,
   cast,
@@ -16,18 +16,19 @@ import {
   logicalAnd,
   logicalNot,
   logicalOr,
+  maximum,
   mul,
   notEqual,
+  pow,
   sigmoid,
   softplus,
   sub,
   where,
-} from "../ops/elementwise/elementwise.ts";
-import { mean, sum } from "../ops/reduce/reduce.ts";
-import { expandDims, reshape } from "../ops/shape/reshape.ts";
-import { slice } from "../ops/shape/slice.ts";
-import { logSoftmax } from "../ops/reduce/softmax.ts";
-import { take } from "../ops/shape/take.ts";
+} from "../../ops/elementwise/elementwise.ts";
+import { mean, sum } from "../../ops/reduce/reduce.ts";
+import { expandDims, reshape } from "../../ops/shape/reshape.ts";
+import { slice } from "../../ops/shape/slice.ts";
+import { logSoftmax } from "../../ops/reduce/softmax.ts";
 
 export interface SoftDiceOptions {
   /** Whether class 0 counts; default: false, as nnU-Net. */
@@ -100,10 +101,28 @@ function score(name: string, logits: Tensor, labels: Tensor, options: { axis?: n
   };
 }
 
-/** Sum or mean of 1 - Dice. Two sums over space per class suffice: the intersection, and that of both cardinalities. */
+/**
+ * Sum or mean over classes of what each lacks. Dice needs two sums over space per class: the intersection, and that of
+ * both cardinalities.
+ */
 function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tensor {
-  const { axis, hit, valid, logits } = scored;
-  const { includeBackground = false, smooth = 1e-5, batch = false, squared = false, reduction = "mean" } = options;
+  const { smooth = 1e-5, squared = false } = options;
+  const { classes, probability, axes } = overlap(name, scored, options);
+  const { hit } = scored;
+  const both = sum(where(hit, probability, 0), { axes });
+  const either = sum(add(squared ? mul(probability, probability) : probability, cast(hit, "f32")), { axes });
+  const dice = div(add(mul(both, 2), smooth), add(either, smooth));
+  const loss = sub(1, mean(foregroundOf(dice, options)));
+  return options.reduction === "sum" ? mul(loss, classes) : loss;
+}
+
+/** What overlaps are computed of: probabilities where positions count, the axes to sum over, and the classes that count. */
+function overlap(
+  name: string,
+  { axis, valid, logits, logProbability }: Scored,
+  options: SoftDiceOptions,
+): { classes: number; probability: Tensor; axes: number[] } {
+  const { includeBackground = false, smooth = 1e-5, batch = false, reduction = "mean" } = options;
   check(smooth >= 0, name, () => `smooth is a number >= 0, got ${show(smooth)}`);
   check(
     reduction === "mean" || reduction === "sum",
@@ -116,19 +135,17 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
     name,
     () => `one class is background alone; give more classes or includeBackground: true`,
   );
-  const all = exp(scored.logProbability);
-  const probability = valid ? where(valid, all, 0) : all;
-  const axes = logits.shape.map((_, k) => k).filter((k) => k !== axis && (batch || k !== 0));
-  const both = sum(where(hit, probability, 0), { axes });
-  const either = sum(add(squared ? mul(probability, probability) : probability, cast(hit, "f32")), { axes });
-  const dice = div(add(mul(both, 2), smooth), add(either, smooth));
-  // [classes], or [N, classes], or [classes] where the classes are axis 0
-  const foreground = includeBackground
-    ? dice
-    : slice(dice, { start: dice.shape.map((_, k) => (k === dice.rank - 1 ? 1 : 0)) });
-  const loss = sub(1, mean(foreground));
-  return reduction === "sum" ? mul(loss, foreground.shape.at(-1)!) : loss;
+  const all = exp(logProbability);
+  return {
+    classes: includeBackground ? classes : classes - 1,
+    probability: valid ? where(valid, all, 0) : all,
+    axes: logits.shape.map((_, k) => k).filter((k) => k !== axis && (batch || k !== 0)),
+  };
 }
+
+/** The classes that count, of [classes], or [N, classes], or [classes] where the classes are axis 0. */
+const foregroundOf = (x: Tensor, { includeBackground = false }: SoftDiceOptions): Tensor =>
+  includeBackground ? x : slice(x, { start: x.shape.map((_, k) => (k === x.rank - 1 ? 1 : 0)) });
 
 /**
  * 1 - mean soft Dice of softmax(logits) against integer labels: Milletari et al. 2016 in nnU-Net's form, where a class
@@ -149,6 +166,50 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
 export function softDice(logits: Tensor, labels: Tensor, options: SoftDiceOptions = {}): Tensor {
   checkOptions("softDice", options, DICE_OPTIONS);
   return diceTerm("softDice", score("softDice", logits, labels, options), options);
+}
+
+export interface TverskyOptions extends Omit<SoftDiceOptions, "squared"> {
+  /** Weight of false positives; default: 0.5, which with that of false negatives gives Dice. */
+  alpha?: number;
+  /** Weight of false negatives; default: 0.5. */
+  beta?: number;
+  /** Power of each 1 - index: the focal Tversky loss, Abraham and Khan 2019; default: 1. */
+  gamma?: number;
+}
+
+/**
+ * 1 - mean Tversky index of softmax(logits) against integer labels, Salehi et al. 2017: a class scores (tp + smooth) /
+ * (tp + alpha fp + beta fn + smooth) with soft counts. A beta above alpha finds more of rare classes at the cost of false
+ * positives.
+ *
+ * @param logits f32 or f16 with classes along `axis` (default 1), such as [N, K, D, H, W]
+ * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { tversky } from "voxgrad/nn";
+ *
+ * const logits = random.normal(random.key(0), { shape: [2, 3, 4, 4, 4] });
+ * const loss = tversky(logits, zeros([2, 4, 4, 4], { dtype: "i32" }), { alpha: 0.3, beta: 0.7 });
+ * ```
+ */
+export function tversky(logits: Tensor, labels: Tensor, options: TverskyOptions = {}): Tensor {
+  checkOptions("tversky", options, [...DICE_OPTIONS.filter((key) => key !== "squared"), "alpha", "beta", "gamma"]);
+  const { alpha = 0.5, beta = 0.5, gamma = 1 } = options;
+  for (const [key, value] of Object.entries({ alpha, beta, gamma })) {
+    check(Number.isFinite(value) && value >= 0, "tversky", () => `${key} is a number >= 0, got ${show(value)}`);
+  }
+  const smooth = options.smooth ?? 1e-5;
+  const scored = score("tversky", logits, labels, options);
+  const { classes, probability, axes } = overlap("tversky", scored, options);
+  const [both, predicted, labeled] = [where(scored.hit, probability, 0), probability, cast(scored.hit, "f32")]
+    .map((x) => sum(x, { axes }));
+  // fp = predicted - both, fn = labeled - both
+  const wrong = add(mul(sub(predicted, both), alpha), mul(sub(labeled, both), beta));
+  const lack = foregroundOf(sub(1, div(add(both, smooth), add(add(both, wrong), smooth))), options);
+  // A fractional power has no finite derivative at 0.
+  const loss = mean(gamma === 1 ? lack : pow(maximum(lack, 1e-7), gamma));
+  return options.reduction === "sum" ? mul(loss, classes) : loss;
 }
 
 export interface DiceCrossEntropyOptions extends SoftDiceOptions {
@@ -268,117 +329,4 @@ export function diceBinaryCrossEntropy(
   const either = sum(add(probability, hit), { axes });
   const dice = mean(div(add(mul(both, 2), smooth), add(either, smooth)));
   return add(div(entropy, positions), sub(1, dice));
-}
-
-/**
- * Resizes integer labels [N, ...space] on the device by nearest neighbor: voxel i takes the value at index floor((i +
- * 0.5) old / new), torch's "nearest-exact", which nnU-Net uses for deep supervision.
- *
- * @example
- * ```ts
- * import { tensor } from "voxgrad";
- * import { resizeLabels } from "voxgrad/nn";
- *
- * await resizeLabels(tensor([[0, 1, 2, 3]], { dtype: "i32" }), [2]).array(); // [[1, 3]]
- * ```
- */
-export function resizeLabels(labels: Tensor, size: readonly number[]): Tensor {
-  const space = labels.shape.slice(1);
-  check(
-    Array.isArray(size) && size.length === space.length && size.every((n) => Number.isInteger(n) && n >= 1),
-    "resizeLabels",
-    () => `the size has ${space.length} integers >= 1 for labels ${show(labels.shape)}, got ${show(size)}`,
-  );
-  // An integer factor is a strided slice, which fuses into the kernels that use it at no cost.
-  const factors = space.map((n, k) => n / size[k]);
-  const whole = (f: number): boolean => Number.isInteger(f);
-  let result = labels;
-  if (factors.some((f) => whole(f) && f > 1)) {
-    result = slice(labels, {
-      start: [0, ...factors.map((f) => (whole(f) ? Math.floor(f / 2) : 0))],
-      step: [1, ...factors.map((f) => (whole(f) ? f : 1))],
-    });
-  }
-  factors.forEach((f, k) => {
-    if (whole(f)) return;
-    const places = Int32Array.from(
-      { length: size[k] },
-      (_, i) => Math.floor(((2 * i + 1) * space[k]) / (2 * size[k])),
-    );
-    result = take(result, tensor(places), { axis: k + 1 });
-  });
-  return result;
-}
-
-/**
- * Weights of `count` outputs, finest first: 1/2^i, the coarsest 0, normalized to sum 1, as nnU-Net v2 (so two outputs
- * have weights 1 and 0). A single output has weight 1.
- *
- * @param options.coarsest whether the coarsest output counts; default: false
- * @example
- * ```ts
- * import { deepSupervisionWeights } from "voxgrad/nn";
- *
- * deepSupervisionWeights(4); // [0.571, 0.286, 0.143, 0]
- * ```
- */
-export function deepSupervisionWeights(count: number, options: { coarsest?: boolean } = {}): number[] {
-  checkOptions("deepSupervisionWeights", options, ["coarsest"]);
-  check(
-    Number.isInteger(count) && count >= 1,
-    "deepSupervisionWeights",
-    () => `count is an integer >= 1, got ${show(count)}`,
-  );
-  const dropped = options.coarsest || count === 1 ? -1 : count - 1;
-  const weights = Array.from({ length: count }, (_, i) => (i === dropped ? 0 : 2 ** -i));
-  const total = weights.reduce((a, b) => a + b, 0);
-  return weights.map((w) => w / total);
-}
-
-/**
- * The weighted sum of a loss over the outputs of a deeply supervised network (Lee et al. 2015), with labels resized to
- * each output. Outputs of weight 0 are skipped.
- *
- * @param loss takes one output [N, K, ...space] and its labels [N, ...space]
- * @param outputs finest first; a single tensor is a list of one
- * @param labels at full size, or a list with labels for each output
- * @param options.weights one number per output, not normalized; default: deepSupervisionWeights(outputs.length)
- * @example
- * ```ts
- * import { random, zeros } from "voxgrad";
- * import { deepSupervision, diceCrossEntropy } from "voxgrad/nn";
- *
- * const fine = random.normal(random.key(0), { shape: [1, 2, 8, 8, 8] });
- * const coarse = random.normal(random.key(1), { shape: [1, 2, 4, 4, 4] });
- * const loss = deepSupervision(diceCrossEntropy, [fine, coarse], zeros([1, 8, 8, 8], { dtype: "i32" }));
- * ```
- */
-export function deepSupervision(
-  loss: (output: Tensor, labels: Tensor) => Tensor,
-  outputs: Tensor | readonly Tensor[],
-  labels: Tensor | readonly Tensor[],
-  options: { weights?: readonly number[] } = {},
-): Tensor {
-  checkOptions("deepSupervision", options, ["weights"]);
-  const list = outputs instanceof Tensor ? [outputs] : outputs;
-  check(list.length > 0, "deepSupervision", () => "there is no output");
-  const weights = options.weights ?? deepSupervisionWeights(list.length);
-  check(
-    weights.length === list.length && weights.some((w) => w !== 0),
-    "deepSupervision",
-    () => `weights has ${list.length} numbers, one per output and not all 0, got ${show(weights)}`,
-  );
-  check(
-    labels instanceof Tensor || labels.length === list.length,
-    "deepSupervision",
-    () => `labels are one tensor or one per output (${list.length}), got ${(labels as readonly Tensor[]).length}`,
-  );
-  let total: Tensor | null = null;
-  list.forEach((output, k) => {
-    if (weights[k] === 0) return;
-    const at = labels instanceof Tensor ? resizeLabels(labels, output.shape.slice(2)) : labels[k];
-    const term = mul(loss(output, at), weights[k]);
-    total = total === null ? term : add(total, term);
-  });
-  return total!;
 }
