@@ -6,8 +6,8 @@ import { sum } from "../ops/reduce/reduce.ts";
 import { transpose } from "../ops/shape/transpose.ts";
 
 /**
- * The orthogonal factor U V^T of a matrix U S V^T, by iterations X = a X + b (X X^T) X + c (X X^T)^2 X on the side where
- * X X^T is smaller. X starts with a Frobenius norm of 1, so that no singular value is above 1.
+ * The orthogonal factor U V^T of a matrix U S V^T, by iterations X = a X + b (X X^T) X + c (X X^T)^2 X on the side
+ * where X X^T is smaller. X starts with a Frobenius norm of 1, so that no singular value is above 1.
  */
 export function newtonSchulz(matrix: Tensor, coefficients: readonly (readonly [number, number, number])[]): Tensor {
   const tall = matrix.shape[0] > matrix.shape[1];

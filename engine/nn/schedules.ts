@@ -126,8 +126,8 @@ export function warmupSchedule(schedule: Schedule, options: { steps: number; sta
 }
 
 /**
- * One cycle, Smith and Topin 2018, as torch.optim.lr_scheduler.OneCycleLR with cosines: from rate / divFactor up to rate
- * in the first part, then down to rate / divFactor / finalDivFactor in the last of the steps.
+ * One cycle, Smith and Topin 2018, as torch.optim.lr_scheduler.OneCycleLR with cosines: from rate / divFactor up to
+ * rate in the first part, then down to rate / divFactor / finalDivFactor in the last of the steps.
  *
  * @param options part: of the steps that rises; default 0.3; divFactor: default 25; finalDivFactor: default 1e4
  * @example

@@ -36,7 +36,7 @@ test("kaimingNormal() and kaimingUniform() have the moments of He's schemes", as
   refuses(() => nn.initialize(random.key(1), { a: { b: 3 } }), /leaf a.b is no Parameter/);
 });
 
-test("xavierNormal() and xavierUniform() have Glorot's deviation; orthogonal() has orthonormal rows or columns", async () => {
+test("xavierNormal() and xavierUniform() have Glorot's deviation, orthogonal() orthonormal vectors", async () => {
   const shape = [40, 30, 3, 3];
   const std = 1.5 * Math.sqrt(2 / (9 * 70));
   for (const fill of [nn.xavierNormal, nn.xavierUniform]) {

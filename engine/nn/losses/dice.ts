@@ -116,7 +116,7 @@ function diceTerm(name: string, scored: Scored, options: SoftDiceOptions): Tenso
   return options.reduction === "sum" ? mul(loss, classes) : loss;
 }
 
-/** What overlaps are computed of: probabilities where positions count, the axes to sum over, and the classes that count. */
+/** What overlaps are computed of: probabilities of positions that count, axes to sum over, classes that count. */
 function overlap(
   name: string,
   { axis, valid, logits, logProbability }: Scored,
@@ -179,8 +179,8 @@ export interface TverskyOptions extends Omit<SoftDiceOptions, "squared"> {
 
 /**
  * 1 - mean Tversky index of softmax(logits) against integer labels, Salehi et al. 2017: a class scores (tp + smooth) /
- * (tp + alpha fp + beta fn + smooth) with soft counts. A beta above alpha finds more of rare classes at the cost of false
- * positives.
+ * (tp + alpha fp + beta fn + smooth) with soft counts. A beta above alpha finds more of rare classes at the cost of
+ * false positives.
  *
  * @param logits f32 or f16 with classes along `axis` (default 1), such as [N, K, D, H, W]
  * @param labels i32 or u32 of the logits' shape without that axis; a label outside [0, K) belongs to no class

@@ -52,7 +52,8 @@ export function l1(prediction: Tensor, target: Tensor, options: ReductionOptions
 }
 
 /**
- * Huber's loss (1964), as torch.nn.functional.huber_loss: e^2 / 2 for errors up to delta, delta (|e| - delta / 2) beyond.
+ * Huber's loss (1964), as torch.nn.functional.huber_loss: e^2 / 2 for errors up to delta, delta (|e| - delta / 2)
+ * beyond.
  *
  * @param options.delta default: 1
  * @example
@@ -126,7 +127,8 @@ export function klDivergence(
   const { reduction = "batchMean", logTarget = false } = options;
   const [q, t] = pairOf("klDivergence", logProbabilities, "the target", target);
   const some = greater(t, 0);
-  const losses = logTarget ? mul(exp(t), sub(t, q)) : where(some, mul(t, sub(log(where(some, t, 1)), q)), mul(t, 0)); // NaN stays NaN
+  // t 0 is 0, and NaN where t is.
+  const losses = logTarget ? mul(exp(t), sub(t, q)) : where(some, mul(t, sub(log(where(some, t, 1)), q)), mul(t, 0));
   if (reduction !== "batchMean") return reduced("klDivergence", losses, { reduction });
   check(losses.rank > 0, "klDivergence", () => `reduction "batchMean" needs a batch axis, got ${logProbabilities}`);
   return div(sum(losses), losses.shape[0]);

@@ -83,8 +83,8 @@ export function softSkeleton(masks: Tensor, options: { iterations?: number } = {
 
 /**
  * 1 - soft clDice, Shit et al. 2021 (Eq. 3): how much of the predicted centerline lies within the true mask, and of the
- * true centerline within the predicted mask. It keeps vessels and airways connected; the paper adds it to Dice. Sums are
- * over the batch and channels, as in the official code.
+ * true centerline within the predicted mask. It keeps vessels and airways connected; the paper adds it to Dice. Sums
+ * are over the batch and channels, as in the official code.
  *
  * @param probabilities of the foreground, f32 [N, C, H, W] or [N, C, D, H, W]
  * @param targets of the same shape, in [0, 1]

@@ -108,8 +108,8 @@ export function adamw(options: Omit<AdamOptions, "decoupled"> = {}): Optimizer {
 
 /**
  * LAMB, You et al. 2020 (algorithm 2), for large batches: each parameter tensor takes AdamW's direction
- * u = m' / (sqrt(v') + eps) + weightDecay p, scaled to its own length, p = p - rate |p| / |u| u, where a norm of 0 counts
- * as a ratio of 1. State: { step, mean, square }.
+ * u = m' / (sqrt(v') + eps) + weightDecay p, scaled to its own length, p = p - rate |p| / |u| u, where a norm of 0
+ * counts as a ratio of 1. State: { step, mean, square }.
  *
  * @param options eps: default 1e-6, as in the paper's code
  * @example

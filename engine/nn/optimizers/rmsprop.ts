@@ -61,8 +61,8 @@ export interface LionOptions {
 
 /**
  * Lion, Chen et al. 2023 (algorithm 2): p = p - rate (sign(beta1 m + (1 - beta1) g) + weightDecay p), then
- * m = beta2 m + (1 - beta2) g. Its steps are larger than Adam's, so the paper takes a rate 3 to 10 times smaller. State:
- * { mean }.
+ * m = beta2 m + (1 - beta2) g. Its steps are larger than Adam's, so the paper takes a rate 3 to 10 times smaller.
+ * State: { mean }.
  *
  * @example
  * ```ts

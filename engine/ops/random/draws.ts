@@ -154,16 +154,20 @@ export function permutation(
   key: Tensor,
   options: { n: number } | { of: Tensor; axis?: number },
 ): Tensor {
-  if ("of" in options) {
-    checkOptions("random.permutation", options, ["of", "axis"]);
-    checkTensor("random.permutation", options.of, "of");
-    const axis = normalizeAxis("random.permutation", options.axis ?? 0, options.of.rank);
-    return take(options.of, permutation(key, { n: options.of.shape[axis] }), { axis });
-  }
-  checkOptions("random.permutation", options, ["n"]);
-  const { n } = options;
+  checkOptions("random.permutation", options, ["n", "of", "axis"]);
+  const { n, of, axis } = options as { n?: number; of?: Tensor; axis?: number };
   check(
-    Number.isInteger(n) && n >= 0 && n <= 65536,
+    (n === undefined) !== (of === undefined) && (of !== undefined || axis === undefined),
+    "random.permutation",
+    () => `options are n, or of and perhaps axis, got ${show(options)}`,
+  );
+  if (of !== undefined) {
+    checkTensor("random.permutation", of, "of");
+    const along = normalizeAxis("random.permutation", axis ?? 0, of.rank);
+    return take(of, permutation(key, { n: of.shape[along] }), { axis: along });
+  }
+  check(
+    n !== undefined && Number.isInteger(n) && n >= 0 && n <= 65536,
     "random.permutation",
     () => `n is an integer from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
   );

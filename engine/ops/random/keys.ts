@@ -122,8 +122,8 @@ const foldInOp: Op = {
 };
 
 /**
- * A key from a key and a number, such as the step of a training: one key serves a whole compiled loop. Different numbers
- * give independent keys, which are independent of the key's splits and draws too. As jax.random.fold_in.
+ * A key from a key and a number, such as the step of a training: one key serves a whole compiled loop. Different
+ * numbers give independent keys, which are independent of the key's splits and draws too. As jax.random.fold_in.
  *
  * @param data an integer in [0, 2^32), or an i32 or u32 scalar tensor
  * @example
