@@ -1,41 +1,26 @@
 /** checkpoint: recompute values in the backward pass instead of keeping them. */
 import { checkFunction, refuseOptions } from "../core/errors.ts";
-import { node, type Tensor } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { recompute } from "../ops/shape/reshape.ts";
-import { ancestorsSince, callInRegion, makeRegion, regionOf, type RegionRule } from "./region.ts";
+import { callInRegion, type RegionRule } from "./region.ts";
+import { ancestorsSince, parentsOf, substitute, unitOf } from "./unit.ts";
 
-/** Rebuilds `outputs` with the keys of `known` replaced; returns them and the tensors that both versions share. */
-function replay(outputs: readonly Tensor[], known: Map<Tensor, Tensor>): { again: Tensor[]; shared: Set<Tensor> } {
-  const shared = new Set<Tensor>();
-  const now = (t: Tensor): Tensor => {
-    const replaced = known.get(t);
-    if (!replaced) shared.add(t);
-    return replaced ?? t;
-  };
+/** The tensors without a counterpart in `known` that `outputs`, or what has one, are made of. */
+function capturedOf(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, Tensor>): Tensor[] {
   const first = Math.min(...[...known.keys()].map((t) => t.id));
-  for (const t of ancestorsSince(outputs, first)) {
-    if (known.has(t) || t.source.kind !== "op") continue;
-    const region = regionOf(t);
-    if (region) {
-      const copy = makeRegion(region.rule, region.inputs.map(now), region.outputs.map(now));
-      region.results.forEach((result, k) => known.set(result, copy.results[k]));
-    } else if (t.source.inputs.some((x) => known.has(x))) {
-      known.set(t, node(t.source.op, t.source.inputs.map(now), t.source.attrs, t.shape, t.dtype));
-    }
-  }
-  return { again: outputs.map(now), shared };
+  const inside = ancestorsSince(outputs, first, (t) => !known.has(t)).filter((t) => known.has(t));
+  const made = new Set([...outputs, ...inside.flatMap((t) => [...parentsOf(t), ...(unitOf(t)?.outputs ?? [])])]);
+  return [...made].filter((t) => !known.has(t));
 }
 
 const rule: RegionRule = {
-  backward({ inputs, outputs }, cotangents, pull, wanted) {
+  backward({ inputs, outputs }, cotangents, wanted, pull) {
     const hit = outputs.map((_, k) => k).filter((k) => cotangents[k] !== null);
     const fresh = inputs.map(recompute);
-    const { again, shared } = replay(
-      hit.map((k) => outputs[k]),
-      new Map(inputs.map((t, k) => [t, fresh[k]])),
-    );
+    const known = new Map(inputs.map((t, k) => [t, fresh[k]]));
+    const again = substitute(hit.map((k) => outputs[k]), known);
     // Tensors that the function captures are not recomputed, but they need cotangents too.
-    const captured = [...shared].filter(wanted);
+    const captured = capturedOf(hit.map((k) => outputs[k]), known).filter(wanted);
     const grads = pull(
       [...fresh, ...captured],
       again,

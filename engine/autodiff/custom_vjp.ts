@@ -20,7 +20,7 @@ type Backward = (residuals: unknown, cotangent: unknown) => unknown;
 /** The rule of one call of the function with arguments `args` and result `out`. */
 function customRule(forward: Forward, backward: Backward, args: readonly unknown[], out: unknown): RegionRule {
   return {
-    backward({ inputs, results }, cotangents, _pull, wanted) {
+    backward({ inputs, results }, cotangents, wanted) {
       const rest = [...inputs];
       const inside = tree.map(args, (leaf) => (leaf instanceof Tensor ? rest.shift() : leaf));
       const pair = callTraced("customVjp", () => forward(...inside));

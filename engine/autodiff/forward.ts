@@ -7,6 +7,7 @@ import { scalar } from "../ops/elementwise/creation.ts";
 import { outermost } from "../ops/elementwise/loss_scale.ts";
 import { alike, between, directionsOf, floatOf, freshLeaves } from "./graph.ts";
 import { outputsOf } from "./region.ts";
+import { type Unit, unitOf } from "./unit.ts";
 import { differentiated } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
@@ -16,8 +17,18 @@ function pushForward(
   outputs: readonly Tensor[],
 ): (Tensor | null)[] {
   const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]]));
+  const done = new Set<Unit>();
   for (const t of between(inputs, outputs)) {
     if (known.has(t) || t.source.kind !== "op") continue;
+    const unit = unitOf(t);
+    if (unit?.forward) {
+      if (done.has(unit)) continue;
+      done.add(unit);
+      unit.forward((x) => known.get(x) ?? null, pushForward).forEach((tangent, k) => {
+        if (tangent) known.set(unit.results[k], alike(tangent, unit.results[k]));
+      });
+      continue;
+    }
     const { op, inputs: parents, attrs } = t.source;
     const parentTangents = parents.map((x) => known.get(x) ?? null);
     if (parentTangents.every((x) => x === null)) continue;

@@ -6,7 +6,7 @@ import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { cast } from "../ops/elementwise/elementwise.ts";
 import { alias, isStopGradient } from "../ops/shape/reshape.ts";
-import { ancestorsSince, parentsOf } from "./region.ts";
+import { ancestorsSince, parentsOf } from "./unit.ts";
 
 /** Nodes on paths from `inputs` to `outputs` through float tensors, in order of creation. */
 export function between(inputs: readonly Tensor[], outputs: readonly Tensor[]): Tensor[] {

@@ -6,3 +6,5 @@ export { checkpoint } from "./checkpoint.ts";
 export { customVjp } from "./custom_vjp.ts";
 export type { Cotangents } from "./custom_vjp.ts";
 export { vmap } from "./vmap.ts";
+export { foriLoop, scan } from "./control/scan.ts";
+export type { LoopOptions, ScanOptions } from "./control/scan.ts";

@@ -4,63 +4,68 @@
  */
 import { check, fail, show } from "../core/errors.ts";
 import type { Op } from "../core/op.ts";
-import { ancestors, inputsOf, node, Tensor } from "../core/tensor.ts";
+import { node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { alias } from "../ops/shape/reshape.ts";
-
-/** Reverse mode: cotangents of inputs from those of outputs. */
-export type PullBack = (
-  inputs: readonly Tensor[],
-  outputs: readonly Tensor[],
-  cotangents: readonly Tensor[],
-) => Tensor[];
+import type { Batching, PullBack, PushForward, Unit } from "./unit.ts";
 
 /** How a region behaves in reverse mode and under vmap. */
 export interface RegionRule {
-  /**
-   * Contributions to the cotangents of outside tensors: the region's inputs and whatever else it uses.
-   * @param cotangents of the results, null for results without one
-   * @param wanted whether a tensor needs a cotangent
-   */
+  /** As Unit.backward. */
   backward(
     region: Region,
     cotangents: readonly (Tensor | null)[],
-    pull: PullBack,
     wanted: (t: Tensor) => boolean,
+    pull: PullBack,
   ): readonly (readonly [Tensor, Tensor])[];
+  /** As Unit.forward. */
+  forward?(
+    region: Region,
+    tangentOf: (t: Tensor) => Tensor | null,
+    push: PushForward,
+  ): readonly (Tensor | null)[];
   /** The rule for a batch of examples; all inputs have the batch axis. */
   batched(vmap: <A extends unknown[], R>(f: (...args: A) => R) => (...args: A) => R): RegionRule;
 }
 
-/** One function call in the graph. */
-export interface Region {
-  readonly rule: RegionRule;
-  /** Placeholders for the arguments inside the region. */
-  readonly inputs: readonly Tensor[];
-  /** The function's results, and the nodes that represent them outside. */
-  readonly outputs: readonly Tensor[];
-  readonly results: readonly Tensor[];
-}
-
 /** A result of a region; the identity of its input. */
-const regionOp: Op<{ region: Region }> = {
+const regionOp: Op<{ unit: Region }> = {
   name: "region",
   lowering: { kind: "view" },
   vjp: () => fail("region", "reverse mode takes it as a whole"),
   jvp: (_, [t]) => t!,
 };
 
-/** The region that a node is a result of; null for other nodes. */
-export const regionOf = (t: Tensor): Region | null =>
-  t.source.kind === "op" && t.source.op === regionOp ? (t.source.attrs as { region: Region }).region : null;
+/** One function call in the graph. */
+export class Region implements Unit {
+  readonly rule: RegionRule;
+  /** Placeholders for the arguments inside the region. */
+  readonly inputs: readonly Tensor[];
+  /** The function's results, and the nodes that represent them outside, which come after everything inside. */
+  readonly outputs: readonly Tensor[];
+  readonly results: readonly Tensor[];
+  readonly forward?: Unit["forward"];
 
-/** Closes a region. Its result nodes are created consecutively, after everything inside. */
-export function makeRegion(rule: RegionRule, inputs: readonly Tensor[], outputs: readonly Tensor[]): Region {
-  const results: Tensor[] = [];
-  const region: Region = { rule, inputs, outputs, results };
-  for (const t of outputs) results.push(node(regionOp, [t], { region }, t.shape, t.dtype));
-  return region;
+  constructor(rule: RegionRule, inputs: readonly Tensor[], outputs: readonly Tensor[]) {
+    this.rule = rule;
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.results = outputs.map((t) => node(regionOp, [t], { unit: this }, t.shape, t.dtype));
+    if (rule.forward) this.forward = (tangentOf, push) => rule.forward!(this, tangentOf, push);
+  }
+
+  readonly backward: Unit["backward"] = (cotangents, wanted, pull) =>
+    this.rule.backward(this, cotangents, wanted, pull);
+
+  batch({ batches, full, vmap }: Batching): readonly (Tensor | null)[] {
+    if (![...this.inputs, ...this.outputs].some((t) => batches.has(t))) return this.results.map(() => null);
+    return new Region(this.rule.batched(vmap), this.inputs.map(full), this.outputs.map(full)).results;
+  }
+
+  replay(now: (t: Tensor) => Tensor): readonly Tensor[] {
+    return new Region(this.rule, this.inputs.map(now), this.outputs.map(now)).results;
+  }
 }
 
 /** The tensors that a differentiated function returned. */
@@ -86,23 +91,5 @@ export function callInRegion<A extends unknown[], R>(
   }) as A;
   const out = callTraced(name, () => f(...inside));
   const outputs = outputsOf(name, out);
-  return tree.rebuild(out, makeRegion(ruleOf(inside, out), inputs, outputs).results) as R;
+  return tree.rebuild(out, new Region(ruleOf(inside, out), inputs, outputs).results) as R;
 }
-
-/** The inputs of a node for differentiation: for a result of a region these are the region's inputs. */
-export function parentsOf(t: Tensor): readonly Tensor[] {
-  const region = regionOf(t);
-  return region ? [...inputsOf(t), ...region.inputs] : inputsOf(t);
-}
-
-/**
- * Ancestors of `outputs` created at or after node `first`, in order of creation, without what lies beyond `ends`.
- * Regions are included with all their outputs.
- */
-export const ancestorsSince = (outputs: readonly Tensor[], first: number, ends?: (t: Tensor) => boolean): Tensor[] =>
-  ancestors(outputs, (t) => {
-    if (t.id < first) return null;
-    if (ends?.(t)) return [];
-    const region = regionOf(t);
-    return region ? [...parentsOf(t), ...region.outputs] : inputsOf(t);
-  });

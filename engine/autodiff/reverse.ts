@@ -9,7 +9,8 @@ import { scalar } from "../ops/elementwise/creation.ts";
 import { add } from "../ops/elementwise/elementwise.ts";
 import { alias } from "../ops/shape/reshape.ts";
 import { alike, between, directionsOf, freshLeaves } from "./graph.ts";
-import { outputsOf, type Region, regionOf } from "./region.ts";
+import { outputsOf } from "./region.ts";
+import { type Unit, unitOf } from "./unit.ts";
 import { outermost, scaledPullBack } from "../ops/elementwise/loss_scale.ts";
 
 /** Cotangents of `inputs` given those of `outputs`, as graph nodes. */
@@ -29,17 +30,17 @@ export function pullBack(
   const path = between(inputs, outputs);
   const onPath = new Set(path);
   const stop = new Set(inputs);
-  const closed = new Set<Region>();
+  const closed = new Set<Unit>();
   for (const t of path.reverse()) {
     const g = sums.get(t);
     if (g === undefined || stop.has(t) || t.source.kind !== "op") continue;
-    const region = regionOf(t);
-    if (region) {
-      // A region's results have consecutive ids, so when the last one is visited all have their cotangents.
-      if (closed.has(region)) continue;
-      closed.add(region);
-      const cotangents = region.results.map((result) => sums.get(result) ?? null);
-      for (const [x, part] of region.rule.backward(region, cotangents, pullBack, (x) => onPath.has(x))) {
+    const unit = unitOf(t);
+    if (unit) {
+      // A unit's results have consecutive ids, so when the last one is visited all have their cotangents.
+      if (closed.has(unit)) continue;
+      closed.add(unit);
+      const cotangents = unit.results.map((result) => sums.get(result) ?? null);
+      for (const [x, part] of unit.backward(cotangents, (x) => onPath.has(x), pullBack)) {
         if (onPath.has(x)) accumulate(x, part);
       }
       continue;

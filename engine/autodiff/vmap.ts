@@ -6,21 +6,29 @@ import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { broadcastTo } from "../ops/shape/broadcast_to.ts";
 import { moveAxis } from "../ops/shape/transpose.ts";
-import { ancestorsSince, makeRegion, regionOf } from "./region.ts";
-
-/** Per-example tensors mapped to their batched versions, batch axis first. */
-type Batches = Map<Tensor, Tensor>;
+import { ancestorsSince, type Batches, type Unit, unitOf } from "./unit.ts";
 
 /** Broadcasts x to every example of a batch. */
 const repeat = (x: Tensor, size: number): Tensor => broadcastTo(x, { shape: [size, ...x.shape] });
 
 /** Batches every node that `outputs` depend on and that depends on the examples; nothing older than `first` does. */
 function batch(outputs: readonly Tensor[], known: Batches, size: number, first: number): void {
+  const done = new Set<Unit>();
   for (const t of ancestorsSince(outputs, first)) {
     if (known.has(t) || t.source.kind !== "op") continue;
-    const region = regionOf(t);
-    if (region) {
-      batchRegion(region, known, size);
+    const unit = unitOf(t);
+    if (unit) {
+      if (done.has(unit)) continue;
+      done.add(unit);
+      const results = unit.batch({
+        size,
+        batches: known,
+        full: (x) => known.get(x) ?? repeat(x, size),
+        extend: (outputs, batches) => batch(outputs, batches, size, Math.min(...[...batches.keys()].map((x) => x.id))),
+        vmap: (f) => vmap(f),
+      });
+      // What is null stays as it is.
+      results.forEach((result, k) => result && known.set(unit.results[k], result));
       continue;
     }
     const { op, inputs, attrs } = t.source;
@@ -43,14 +51,6 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
     );
     known.set(t, result);
   }
-}
-
-function batchRegion(region: NonNullable<ReturnType<typeof regionOf>>, known: Batches, size: number): void {
-  if (![...region.inputs, ...region.outputs].some((t) => known.has(t))) return;
-  const full = (t: Tensor): Tensor => known.get(t) ?? repeat(t, size);
-  const rule = region.rule.batched((f) => vmap(f));
-  const copy = makeRegion(rule, region.inputs.map(full), region.outputs.map(full));
-  region.results.forEach((result, k) => known.set(result, copy.results[k]));
 }
 
 /**

@@ -2,7 +2,7 @@
 import { VoxgradError } from "../core/errors.ts";
 import { type Device, makeRoom, memoryStats } from "../gpu/mod.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
-import type { Schedule } from "./schedule.ts";
+import { type Schedule, singleSteps } from "./schedule.ts";
 
 /** Rejects programs that exceed the memory limit; the message says what would fit. */
 export function checkMemory(scheduled: Schedule, plan: MemoryPlan, device: Device): void {
@@ -38,7 +38,7 @@ export function checkLimits(scheduled: Schedule, device: Device): void {
   for (const place of scheduled.places) {
     if (place.bytes > maxBufferSize) refuse(place.label, place.bytes, "allocates", maxBufferSize);
   }
-  for (const { kernel, reads, writes } of scheduled.steps) {
+  for (const { kernel, reads, writes } of singleSteps(scheduled.steps)) {
     for (const { place, bytes } of [...reads, ...writes]) {
       if (bytes > maxBindingBytes) refuse(`${kernel.name} on ${place.label}`, bytes, "binds", maxBindingBytes);
     }

@@ -1,5 +1,5 @@
 /** Memory planning: values with disjoint lifetimes share a buffer. */
-import type { Bound, Place, Schedule } from "./schedule.ts";
+import { isRepetition, type Place, type Repetition, type Schedule, type Step } from "./schedule.ts";
 
 export interface MemoryPlan {
   /** Bytes of each arena slot. */
@@ -11,9 +11,9 @@ export interface MemoryPlan {
   readonly peakBytes: number;
 }
 
-/** The steps from the first to the last that use a place. */
+/** The steps from the first to the last that use a place; those of repetitions count once. */
 interface Life {
-  readonly from: number;
+  from: number;
   to: number;
 }
 
@@ -28,21 +28,50 @@ function isFree({ lives }: Slot, { from, to }: Life): boolean {
   return true;
 }
 
+function livesOf(steps: readonly (Step | Repetition)[]): Map<Place, Life> {
+  const lives = new Map<Place, Life>();
+  let clock = 0;
+  const touch = (place: Place, from: number, to: number): void => {
+    const life = lives.get(place);
+    if (!life) lives.set(place, { from, to });
+    else {
+      life.from = Math.min(life.from, from);
+      life.to = Math.max(life.to, to);
+    }
+  };
+  /** Returns the places that the steps use. */
+  const visit = (list: readonly (Step | Repetition)[]): Set<Place> => {
+    const all = new Set<Place>();
+    for (const step of list) {
+      const from = clock++;
+      for (const place of isRepetition(step) ? shared(step) : [...step.reads, ...step.writes].map((b) => b.place)) {
+        // What a repetition shares with others exists from its first step to its last.
+        touch(place, from, clock - 1);
+        all.add(place);
+      }
+    }
+    return all;
+  };
+  const shared = ({ steps, carries, own }: Repetition): Set<Place> => {
+    const places = visit(steps);
+    for (const { before, after, initial, result, spare } of carries) {
+      places.delete(before);
+      places.delete(after);
+      for (const place of [initial, result, spare]) if (place) places.add(place);
+    }
+    for (const place of own) places.delete(place);
+    return places;
+  };
+  visit(steps);
+  return lives;
+}
+
 /**
  * Greedy by size: assigns each place, largest first, to the smallest slot without a live occupant. Since sizes
  * decrease, a slot never grows. Slots are separate buffers, so that a kernel may read one and write another.
  */
 export function planMemory(schedule: Schedule): MemoryPlan {
-  const lives = new Map<Place, Life>();
-  schedule.steps.forEach(({ reads, writes }, k) => {
-    const touch = ({ place }: Bound): void => {
-      const life = lives.get(place);
-      if (life) life.to = k;
-      else lives.set(place, { from: k, to: k });
-    };
-    reads.forEach(touch);
-    writes.forEach(touch);
-  });
+  const lives = livesOf(schedule.steps);
   const outputs = new Set(schedule.outputs);
   const inArena = schedule.places.filter((p) => p.leaf === null && !outputs.has(p) && lives.has(p));
   const sorted = inArena.sort((a, b) => b.bytes - a.bytes || lives.get(a)!.from - lives.get(b)!.from);

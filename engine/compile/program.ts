@@ -16,17 +16,18 @@ import { checkLimits, checkMemory } from "./limits.ts";
 import type { Graph } from "./graph/lower.ts";
 import type { MemoryPlan } from "./memory_plan.ts";
 import { planProgram } from "./plan_program.ts";
-import type { Place, Schedule, Step } from "./schedule.ts";
+import { isRepetition, type Place, type Repetition, type Schedule, type Step } from "./schedule.ts";
 
 /** What a program consists of and what a call costs. */
 export interface ProgramInfo {
+  /** Kernels run by a call; each step of a loop counts. */
   readonly dispatches: number;
   readonly pipelines: number;
   /** Bytes of temporaries, planned before the first run. */
   readonly arenaBytes: number;
   /** Including arguments and outputs. */
   readonly peakBytes: number;
-  /** Kernel names in order. */
+  /** Kernel names in order; those of a loop once, whatever its length. */
   readonly kernels: readonly string[];
 }
 
@@ -37,9 +38,32 @@ interface Command {
   readonly groups: Map<string, GPUBindGroup>;
 }
 
+/** Commands that run several times. */
+interface Passes {
+  readonly repetition: Repetition;
+  readonly commands: readonly (Command | Passes)[];
+}
+
+const singleCommands = (list: readonly (Command | Passes)[]): Command[] =>
+  list.flatMap((item) => ("repetition" in item ? singleCommands(item.commands) : [item]));
+
+const countDispatches = (list: readonly (Command | Passes)[]): number =>
+  list.reduce((n, item) => n + ("repetition" in item ? item.repetition.count * countDispatches(item.commands) : 1), 0);
+
+/** A command, and the buffers that it binds in this pass. */
+interface Dispatched {
+  readonly command: Command;
+  readonly group: GPUBindGroup;
+}
+
+/**
+ * Dispatches of a program with loops that go into one submission: systems stop a submission that takes seconds.
+ */
+const MOST_DISPATCHES = 256;
+
 /** Maximum submissions in flight before a call waits: keeps the device busy while bounding memory. */
 const IN_FLIGHT = 2;
-const GROUPS_KEPT = 4;
+const GROUPS_KEPT = 16;
 
 const bufferIds = new WeakMap<GPUBuffer, number>();
 let nextBufferId = 0;
@@ -76,7 +100,7 @@ export class Program {
   readonly #device: Device;
   readonly #schedule: Schedule;
   readonly #plan: MemoryPlan;
-  readonly #commands: readonly Command[];
+  readonly #commands: readonly (Command | Passes)[];
   /** Compiled programs keep it between calls; null: taken from the pool for each call. */
   #arena: GPUBuffer[] | null;
   readonly #hostInputs = new Map<number, GPUBuffer>();
@@ -86,7 +110,7 @@ export class Program {
     device: Device,
     plan: MemoryPlan,
     scheduled: Schedule,
-    commands: readonly Command[],
+    commands: readonly (Command | Passes)[],
     keepsArena: boolean,
   ) {
     this.#device = device;
@@ -98,12 +122,13 @@ export class Program {
       device.submit(`allocating ${plan.arenaBytes} bytes for temporaries`, () => (this.#arena = this.#allocateArena()));
       countArena(plan.arenaBytes);
     }
+    const single = singleCommands(commands);
     this.info = {
-      dispatches: commands.length,
-      pipelines: new Set(commands.map((c) => c.pipeline)).size,
+      dispatches: countDispatches(commands),
+      pipelines: new Set(single.map((c) => c.pipeline)).size,
       arenaBytes: plan.arenaBytes,
       peakBytes: plan.peakBytes,
-      kernels: commands.map((c) => c.step.kernel.name),
+      kernels: single.map((c) => c.step.kernel.name),
     };
   }
 
@@ -116,13 +141,15 @@ export class Program {
     const { schedule: scheduled, memory: plan } = planProgram(graph, device.target, options.donated);
     checkLimits(scheduled, device);
     checkMemory(scheduled, plan, device);
-    const commands = await Promise.all(
-      scheduled.steps.map(async (step): Promise<Command> => ({
-        step,
-        pipeline: await pipelineFor(device, step.kernel),
-        groups: new Map(),
-      })),
-    );
+    const commandsOf = (steps: Schedule["steps"]): Promise<(Command | Passes)[]> =>
+      Promise.all(
+        steps.map(async (step): Promise<Command | Passes> =>
+          isRepetition(step)
+            ? { repetition: step, commands: await commandsOf(step.steps) }
+            : { step, pipeline: await pipelineFor(device, step.kernel), groups: new Map() }
+        ),
+      );
+    const commands = await commandsOf(scheduled.steps);
     const program = new Program(device, plan, scheduled, commands, options.keepsArena);
     await device.settled();
     device.check();
@@ -230,23 +257,52 @@ export class Program {
     return buffer;
   }
 
-  #submit(buffers: ReadonlyMap<Place, GPUBuffer>): void {
+  /** The dispatches of a run, in order. The buffers of carried values change as it goes on. */
+  *#sequence(commands: readonly (Command | Passes)[], buffers: Map<Place, GPUBuffer>): Generator<Dispatched> {
+    for (const item of commands) {
+      if (!("repetition" in item)) {
+        yield { command: item, group: this.#bindGroup(item, buffers) };
+        continue;
+      }
+      const { count, carries } = item.repetition;
+      for (const { before, initial } of carries) buffers.set(before, buffers.get(initial)!);
+      for (let left = count - 1; left >= 0; left--) {
+        for (const { after, result, spare } of carries) {
+          buffers.set(after, buffers.get(left % 2 === 0 ? result : spare!)!);
+        }
+        yield* this.#sequence(item.commands, buffers);
+        for (const { before, after } of carries) buffers.set(before, buffers.get(after)!);
+      }
+    }
+  }
+
+  #submit(buffers: Map<Place, GPUBuffer>): void {
     if (this.#commands.length === 0) return;
     const { gpu } = this.#device;
-    const dispatch = (pass: GPUComputePassEncoder, command: Command): void => {
+    const dispatch = (pass: GPUComputePassEncoder, { command, group }: Dispatched): void => {
       pass.setPipeline(command.pipeline);
-      pass.setBindGroup(0, this.#bindGroup(command, buffers));
+      pass.setBindGroup(0, group);
       pass.dispatchWorkgroups(...command.step.kernel.workgroups);
     };
-    if (isProfiling()) {
-      encodeTimed(this.#device, this.#commands.map(dispatchInfo), (pass, k) => dispatch(pass, this.#commands[k]));
-    } else {
+    const submit = (part: readonly Dispatched[]): void => {
+      if (isProfiling()) {
+        const infos = part.map(({ command }) => dispatchInfo(command));
+        return encodeTimed(this.#device, infos, (pass, k) => dispatch(pass, part[k]));
+      }
       const encoder = gpu.createCommandEncoder();
       const pass = encoder.beginComputePass();
-      for (const command of this.#commands) dispatch(pass, command);
+      for (const each of part) dispatch(pass, each);
       pass.end();
       gpu.queue.submit([encoder.finish()]);
+    };
+    const most = this.#commands.some((item) => "repetition" in item) ? MOST_DISPATCHES : Infinity;
+    let part: Dispatched[] = [];
+    for (const each of this.#sequence(this.#commands, buffers)) {
+      if (part.push(each) < most) continue;
+      submit(part);
+      part = [];
     }
+    if (part.length > 0) submit(part);
     // A lost device never resolves this; the next check reports the loss.
     inFlight.get(gpu)!.push(gpu.queue.onSubmittedWorkDone().catch(() => undefined));
   }
@@ -254,7 +310,7 @@ export class Program {
   /** After a failed submission: finds the kernel that fails on its own, with its buffers. */
   async #locate(buffers: ReadonlyMap<Place, GPUBuffer>): Promise<string> {
     const { gpu } = this.#device;
-    for (const command of this.#commands) {
+    for (const command of singleCommands(this.#commands)) {
       gpu.pushErrorScope("validation");
       const encoder = gpu.createCommandEncoder();
       const pass = encoder.beginComputePass();

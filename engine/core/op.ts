@@ -1,5 +1,12 @@
 /** The types of an operator, specialized to Tensor. */
-import type { BatchContext as BatchOf, Lowering as LoweringOf, Operator, RuleContext as RuleOf } from "./operator.ts";
+import type {
+  BatchContext as BatchOf,
+  LoopAttrs as LoopAttrsOf,
+  LoopOf,
+  Lowering as LoweringOf,
+  Operator,
+  RuleContext as RuleOf,
+} from "./operator.ts";
 import type { Tensor } from "./tensor.ts";
 
 export type { Aval, Emit, ReduceAttrs } from "./operator.ts";
@@ -11,3 +18,6 @@ export type BatchContext<A> = BatchOf<Tensor, A>;
 /** How an operator is lowered to WGSL. */
 export type Lowering<A> = LoweringOf<Tensor, A>;
 export type Op<A = never> = Operator<Tensor, A>;
+/** A graph that is computed once for each step. */
+export type Loop = LoopOf<Tensor>;
+export type LoopAttrs = LoopAttrsOf<Tensor>;

@@ -66,7 +66,9 @@ export type Lowering<T, A> =
     lower(inputs: readonly Aval[], output: Aval, attrs: A, target: Target, fusion: Fusion | null): Lowered;
   }
   /** Other operators, expanded when a program is built, after differentiation. */
-  | { readonly kind: "composite"; expand(inputs: readonly T[], attrs: A): T };
+  | { readonly kind: "composite"; expand(inputs: readonly T[], attrs: A): T }
+  /** A result of a loop; attrs are LoopAttrs. */
+  | { readonly kind: "loop" };
 
 /** A node of a per-example function, to be computed for a batch. */
 export interface BatchContext<T, A> {
@@ -109,4 +111,31 @@ export interface Operator<T, A = never> {
 export interface ReduceAttrs {
   readonly axes: readonly number[];
   readonly by: "sum" | "max" | "min" | "argmax";
+}
+
+/** A graph that is computed once for each step of a loop. */
+export interface LoopOf<T> {
+  readonly length: number;
+  /** Whether the steps go from the last slice to the first. */
+  readonly reverse: boolean;
+  /** Number of carried values, and of inputs that are read in slices along axis 0. */
+  readonly carries: number;
+  readonly slices: number;
+  /** The values at a step: index of the slices (i32 scalar), carries, slices, constants. */
+  readonly params: readonly T[];
+  /** What a step gives in terms of `params`: the next carries, then values of which every step's is kept. */
+  readonly outputs: readonly T[];
+  /** The first carries, the values that are sliced, the constants. */
+  readonly inputs: readonly T[];
+  /**
+   * One node per output: the last carries, then the kept values stacked along a new axis 0. Their ids are consecutive.
+   */
+  readonly results: readonly T[];
+}
+
+/** Attributes of a result of a loop. */
+export interface LoopAttrs<T> {
+  readonly loop: LoopOf<T>;
+  /** Its index in `loop.results`. */
+  readonly result: number;
 }

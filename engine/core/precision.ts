@@ -26,3 +26,18 @@ export function withPrecision<T>(precision: Mixed | null, f: () => T): T {
     current = before;
   }
 }
+
+let steps = 0;
+
+/** Whether a step of a loop or a branch is being traced: what it computes does not exist outside of it. */
+export const isWithinStep = (): boolean => steps > 0;
+
+/** Traces a step of a loop or a branch. */
+export function withinStep<T>(f: () => T): T {
+  steps++;
+  try {
+    return f();
+  } finally {
+    steps--;
+  }
+}

@@ -63,6 +63,7 @@ function loadable(graph: Graph, table: readonly Price[], target: Target): Set<Va
   const fusable = new Set<Value>();
   for (const v of graph.values) {
     const lowering = v.op?.lowering;
+    if (lowering?.kind === "loop") { for (const x of v.inputs) refused.add(storageOf(x)); }
     if (lowering?.kind !== "kernel") continue;
     const loads = !lowering.readsRepeatedly || target.fusesPrologues ? (lowering.fusesPrologue ?? []) : [];
     v.inputs.forEach((x, k) => (loads.includes(k) ? fusable : refused).add(storageOf(x)));
@@ -121,7 +122,7 @@ function assign(
     const own = isMaterialized ? [v] : kernels;
     for (const x of v.inputs) {
       const source = storageOf(x);
-      if (kind === "kernel" && !loaded.has(source)) stored.add(source);
+      if (kind === "loop" || (kind === "kernel" && !loaded.has(source))) stored.add(source);
       else if (kind === "map" && isMap(source) && isCostlyBroadcast(source, v, table[source.id].cost)) {
         stored.add(source);
       }

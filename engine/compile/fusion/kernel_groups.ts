@@ -7,7 +7,7 @@ import { type Emitted, hasTooManyBindings } from "../emit/emitted.ts";
 import { emitKernel, type KernelOptions } from "../emit/kernel.ts";
 import { emitMap } from "../emit/map.ts";
 import { emitReduce } from "../emit/reduce.ts";
-import { storageOf, type Value } from "../graph/lower.ts";
+import { type LoweredLoop, storageOf, type Value } from "../graph/lower.ts";
 
 export interface KernelGroup {
   /** The values that it writes. */
@@ -19,6 +19,8 @@ export interface KernelGroup {
   readonly mayOverwrite: boolean;
   /** For a kernel operator: the operator, and what is fused into its kernel. */
   readonly kernel: { readonly value: Value; readonly options: KernelOptions } | null;
+  /** For the results of a loop: the loop, which is scheduled on its own. */
+  readonly loop?: LoweredLoop;
   /** Emits the kernels; with `alias` the result overwrites that value. */
   emit(alias: Value | null): Emitted;
 }
@@ -103,6 +105,19 @@ export function bindsTooMany({ members, reads, kernel, emit }: KernelGroup, targ
   return (kernel !== null || most > target.maxStorageBuffers) && hasTooManyBindings(emit(null), target);
 }
 
+/** The loop that gives v and other results. */
+const loopGroup = (v: Value, materialized: Materialized): KernelGroup => ({
+  members: v.loop!.of.results.filter((result) => materialized.has(result)),
+  reads: [...new Set(v.inputs.map(storageOf))],
+  aligned: () => [],
+  mayOverwrite: false,
+  kernel: null,
+  loop: v.loop!.of,
+  emit: () => {
+    throw new Error("a loop is scheduled, not emitted");
+  },
+});
+
 /** The kernels of a materialized value. */
 export function groupOf(v: Value, materialized: Materialized, target: Target): KernelGroup {
   switch (v.op!.lowering.kind) {
@@ -110,6 +125,8 @@ export function groupOf(v: Value, materialized: Materialized, target: Target): K
       return mapGroup(v, materialized, target);
     case "reduce":
       return reduceGroup([v], materialized, target);
+    case "loop":
+      return loopGroup(v, materialized);
     default:
       return kernelGroup(v, {}, materialized, target)!;
   }

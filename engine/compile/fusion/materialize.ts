@@ -54,8 +54,9 @@ const isSameCone = (a: Cone | undefined, b: Cone): boolean =>
 
 /** A value to materialize so that the kernel of v stays within limits; null if it already does. */
 function cutOf(v: Value, { inside, reads }: Cone, materialized: Materialized, target: Target): Value | null {
-  if (v.size === 0) return null;
   const { kind } = v.op!.lowering;
+  // A step of a loop is cut on its own.
+  if (v.size === 0 || kind === "loop") return null;
   if (kind === "kernel") {
     const unfusable = unfusableInput(v, materialized, target);
     if (unfusable || inside.every(isView)) return unfusable;

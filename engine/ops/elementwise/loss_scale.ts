@@ -2,7 +2,8 @@
  * Dynamic loss scaling, Micikevicius et al. 2018, section 3.2: multiplying the loss keeps gradients within the range
  * of f16; on overflow, the step is skipped and the scale halved.
  */
-import { type Mixed, mixed } from "../../core/precision.ts";
+import { check } from "../../core/errors.ts";
+import { isWithinStep, type Mixed, mixed } from "../../core/precision.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import {
   add,
@@ -35,6 +36,13 @@ const LARGEST = 2 ** 24;
 export function outermost<T>(f: () => T): [Mixed | null, T] {
   const precision = mixed();
   if (!precision) return [null, f()];
+  check(
+    precision.depth > 0 || !isWithinStep(),
+    "grad",
+    () =>
+      "in mixed precision the scale of a loss changes once a call, so a derivative is not taken within a step of " +
+      'scan, foriLoop, whileLoop or a branch of cond; take it of the whole, or leave out precision: "mixed"',
+  );
   precision.depth++;
   try {
     return [precision.depth === 1 ? precision : null, f()];
