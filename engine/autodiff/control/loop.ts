@@ -139,8 +139,8 @@ class LoopUnit implements Unit {
     }
   };
 
-  // From the last step to the first: the cotangent of a carry before a step is that after it, times df/dc, plus those of
-  // what the step gave. The step is computed again from the carry before it.
+  // From the last step to the first: the cotangent of a carry before a step is that after it, times df/dc, plus those
+  // of what the step gave. The step is computed again from the carry before it.
   readonly backward: Unit["backward"] = (cotangents, wanted, pull) => {
     const { carries: count, slices, inputs, reverse } = this.loop;
     const end = count + this.#kept;

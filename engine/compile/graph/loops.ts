@@ -1,11 +1,12 @@
 /** Prepares loops for lowering: the graph of one step, reduced to what the program needs. */
 import { isFloat } from "../../core/dtype.ts";
+import { call, type Expr, u32 } from "../../core/expr.ts";
+import { Index } from "../../core/index_map.ts";
 import type { Loop, Op } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { ancestors, inputsOf, node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
 import { add } from "../../ops/elementwise/elementwise.ts";
-import { take } from "../../ops/shape/take.ts";
 import { lowerStore } from "../../../shaders/store_slice.wgsl.ts";
 
 /** A loop of which only some results are needed. */
@@ -23,7 +24,8 @@ export interface NeededLoop {
   readonly places: ReadonlyMap<number, number>;
 }
 
-const store = (fusesPrologue: readonly number[]): Op => ({
+/** Results of several stores are kept apart, even if they are equal: each has a place of its own. */
+const store = (fusesPrologue: readonly number[]): Op<{ output: number }> => ({
   name: "scan.store",
   lowering: {
     kind: "kernel",
@@ -45,6 +47,23 @@ const copyOp: Op<{ output: number }> = {
   vjp: null,
 };
 
+/** The slice of input 0 at an index (i32 scalar) that lies within it. */
+const sliceOp: Op = {
+  name: "scan.slice",
+  lowering: {
+    kind: "map",
+    cost: 1,
+    emit(e, index) {
+      const bind = (x: Expr): Expr => e.bind(x, "u32");
+      const { shape } = e.inputs[0];
+      const at = bind(call("u32", e.input(1, Index.linear([], u32(0), bind))));
+      const runs = [{ from: 0, to: 0, expression: at }, { from: 1, to: shape.length - 1, expression: index.offset }];
+      return e.input(0, Index.runs(shape, shape.length > 1 ? runs : runs.slice(0, 1), bind));
+    },
+  },
+  vjp: null,
+};
+
 /** The values of x in memory of their own; copies for different outputs are not merged. */
 export const copyOf = (x: Tensor, output: number): Tensor => node(copyOp, [x], { output }, x.shape, x.dtype);
 
@@ -63,6 +82,8 @@ export function needed(loop: Loop, results: ReadonlySet<number>): NeededLoop {
     for (let k = 0; k < count; k++) if (used.has(rest[k])) carried.add(k);
   }
   const carries = [...carried].sort((a, b) => a - b);
+  // A value that is kept under several numbers is stored once.
+  const stored = [...new Set(kept.map((k) => outputs[k]))];
   const indices = (from: number, to: number): number[] =>
     Array.from({ length: to - from }, (_, k) => from + k).filter((k) => used.has(rest[k]));
   const sliced = indices(count, count + slices);
@@ -76,17 +97,21 @@ export function needed(loop: Loop, results: ReadonlySet<number>): NeededLoop {
       ...(counted ? [scalar(reverse ? length - 1 : 0, "i32")] : []),
       ...[...carries, ...sliced, ...constants].map((k) => inputs[k]),
     ],
-    instead: new Map(sliced.map((k, j) => [rest[k], take(stacks[j], index)])),
+    instead: new Map(
+      sliced.map((k, j) => [rest[k], node(sliceOp, [stacks[j], index], {}, rest[k].shape, rest[k].dtype)]),
+    ),
     outputs: [
       ...(counted ? [add(index, reverse ? -1 : 1)] : []),
       ...carries.map((k) => outputs[k]),
-      ...kept.map((k) => {
-        const { shape, dtype } = outputs[k];
-        const op = isFloat(dtype) ? storeFloats : storeOthers;
-        return node(op, [outputs[k], index], {}, [length, ...shape], dtype);
+      ...stored.map((t, output) => {
+        const op = isFloat(t.dtype) ? storeFloats : storeOthers;
+        return node(op, [t, index], { output }, [length, ...t.shape], t.dtype);
       }),
     ],
     carries: carries.length + Number(counted),
-    places: new Map([...carries, ...kept].map((k, j) => [k, j + Number(counted)])),
+    places: new Map([
+      ...carries.map((k, j) => [k, Number(counted) + j] as const),
+      ...kept.map((k) => [k, Number(counted) + carries.length + stored.indexOf(outputs[k])] as const),
+    ]),
   };
 }

@@ -75,7 +75,7 @@ function keyOf({ op, inputs, attrs, dtype, shape }: Value): string {
   return op === null ? `leaf ${type}` : `${op.name} ${idsOf(inputs)} ${serialize(attrs)} ${type}`;
 }
 
-/** The loop that a tensor is a result of. */
+/** The loop that a tensor is a result of; null once it is evaluated. */
 function loopOf({ source }: Tensor): Loop | null {
   return source.kind === "op" && source.op.lowering.kind === "loop" ? (source.attrs as LoopAttrs).loop : null;
 }
@@ -119,7 +119,7 @@ function liveIn(order: readonly Tensor[], outputs: readonly Tensor[]): Set<Tenso
     }
     // Results have consecutive ids: the first decides for all.
     if (k > 0 && loopOf(order[k - 1]) === loop) continue;
-    const wanted = loop.results.flatMap((result, j) => live.has(result) ? [j] : []);
+    const wanted = loop.results.flatMap((result, j) => live.has(result) && loopOf(result) === loop ? [j] : []);
     for (const x of needed(loop, new Set(wanted)).inputs) live.add(x);
   }
   return live;
@@ -216,7 +216,7 @@ export function lower(
       const { source } = t;
       const loop = loopOf(t);
       if (loop) {
-        addLoop(loop, loop.results.filter((result) => live.has(result)));
+        addLoop(loop, loop.results.filter((result) => live.has(result) && loopOf(result) === loop));
         continue;
       }
       const replaced = instead.get(t);

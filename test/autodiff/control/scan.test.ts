@@ -231,7 +231,7 @@ test("scan() takes empty slices and carries, bool and u32 carries, and results o
 });
 
 test("scan() passes carries through, swaps and repeats them", async () => {
-  const step = ({ a, b, c, d }: any) => [{ a: b, b: a.add(b), c, d: b }, null] as any;
+  const step = ({ a, b, c }: any) => [{ a: b, b: a.add(b), c, d: b }, null] as any;
   const first = { a: tensor(0), b: tensor(1), c: tensor(7), d: tensor(-1) };
   for (const [n, wanted] of [[1, [1, 1, 7, 1]], [2, [1, 2, 7, 1]], [9, [34, 55, 7, 34]]] as const) {
     const [last] = scan(step, first, null, { length: n }) as any;
