@@ -43,6 +43,19 @@ test("voxgrad --help, --version and no argument explain", async () => {
   assert.match((await voxgrad(["--version"])).out, /^\d+\.\d+\.\d+\n$/);
 });
 
+test("voxgrad new of a clone makes a project that uses the clone", async () => {
+  const project = join(folder, "my_project");
+  const { code, out } = await voxgrad(["new", project]);
+  assert.is(code, 0);
+  assert.match(out, "npm run build");
+  const { dependencies } = JSON.parse(await readFile(join(project, "package.json"), "utf8"));
+  const [, path] = /^file:(\..*)$/.exec(dependencies.voxgrad)!;
+  assert.is(join(project, path, "package.json"), join(root, "package.json"));
+  const again = await voxgrad(["new", project]);
+  assert.is(again.code, 1);
+  assert.match(again.err, "is not empty");
+});
+
 test("voxgrad run names an unknown command, no script and a missing script", async () => {
   const unknown = await voxgrad(["train"]);
   assert.is(unknown.code, 2);
