@@ -13,6 +13,8 @@ export type { Shape } from "./core/shape.ts";
 export type { Leaf, Mapped, Params, Tree, TreeOf } from "./core/tree.ts";
 export * as tree from "./core/tree.ts";
 export * from "./ops/mod.ts";
+export { nonzero, unique } from "./ops/index/host.ts";
+export type { Unique } from "./ops/index/host.ts";
 export * from "./autodiff/mod.ts";
 export * from "./compile/mod.ts";
 export { closeDevice, deviceInfo, DeviceLostError, measureRoofs, memoryStats, openDevice, profile } from "./gpu/mod.ts";

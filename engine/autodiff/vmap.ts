@@ -109,7 +109,7 @@ export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
         const shape = leaf.shape.filter((_, j) => j !== at);
         const example = new Tensor(shape, leaf.dtype, { kind: "placeholder" });
         first = Math.min(first, example.id);
-        known.set(example, moveAxis(leaf, at, 0));
+        known.set(example, moveAxis(leaf, { source: at, destination: 0 }));
         return example;
       });
     });
@@ -123,7 +123,7 @@ export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
       const result = known.get(t) ?? repeat(t, size!);
       const to = outAxis < 0 ? outAxis + result.rank : outAxis;
       check(to >= 0 && to < result.rank, "vmap", () => `outAxis ${outAxis} is no axis of a result ${result}`);
-      return moveAxis(result, 0, to);
+      return moveAxis(result, { source: 0, destination: to });
     }) as R;
   };
 }

@@ -5,9 +5,17 @@ export { arange, eye, full, ones, tensor, zeros } from "./elementwise/creation.t
 export * from "./tensor_methods.ts";
 export { stopGradient } from "./shape/reshape.ts";
 export { concat, stack } from "./shape/concat.ts";
+export { linspace, meshgrid } from "./shape/meshgrid.ts";
+export { segmentSum } from "./index/along_axis.ts";
+export { dynamicSlice, dynamicUpdateSlice } from "./index/dynamic_slice.ts";
+export type { Start } from "./index/dynamic_slice.ts";
+export { bincount, histogram, searchSorted } from "./index/search.ts";
+export type { HistogramOptions } from "./index/search.ts";
+export type { SortOptions } from "./index/sort.ts";
 export { oneHot } from "./shape/take.ts";
 export { batchNorm, groupNorm, instanceNorm, layerNorm, weightStandardize } from "./reduce/norm.ts";
 export { conv2d, conv3d, convTranspose2d, convTranspose3d } from "./linear/conv.ts";
+export { einsum } from "./linear/einsum.ts";
 export { cosineMatching } from "./linear/cosine_matching.ts";
 export { cosineSimilarity } from "./linear/cosine_similarity.ts";
 export { resize } from "./sampling/resize.ts";

@@ -21,8 +21,8 @@ export interface Entry {
   readonly list: boolean;
   /** "zero": constant between jumps; "refused": differentiation throws. */
   readonly derivative: "smooth" | "zero" | "refused";
-  /** Result type for f16 inputs: f16, or a wider documented type. */
-  readonly half: DType;
+  /** Result type for f16 inputs: f16, or a wider documented type; a list if the outputs differ. */
+  readonly half: DType | readonly DType[];
 }
 
 export type Extra = Partial<Omit<Entry, "operator" | "inputs" | "options">>;

@@ -44,6 +44,8 @@ export const distinct = (by = 0): (...shape: number[]) => Input =>
     order.forEach((place, rank) => (values[place] = (2 * (rank + 0.5 + by)) / count - 1));
     return values;
   });
+/** Ascending in each row. */
+export const ascending = input((count) => Float32Array.from({ length: count }, (_, i) => (2 * i + 1) / count - 1));
 export const whole = (least: number, above: number): Values =>
   from((x) => Math.min(above - 1, Math.floor(least + ((x + 1) / 2) * (above - least))));
 export const labels = (classes: number, least = 0) => input(whole(least, classes), "i32");

@@ -42,6 +42,9 @@ const strangers: readonly (readonly [string, unknown])[] = [
 const takesNumbers =
   /^(add|sub|mul|div|pow|maximum|minimum|equal|notEqual|less|greater|lessEqual|greaterEqual|logicalAnd|logicalOr|where)$/;
 
+/** Their start is an array, or a tensor. */
+const takesArrays = /^dynamic(Update)?Slice$/;
+
 /** Values that no option takes. Undefined is the default. */
 const never = ["a", {}, () => 0];
 /** More values that an option of this name never takes. Options that are needed are further below. */
@@ -87,6 +90,29 @@ const wrong: Record<string, readonly unknown[]> = {
   clip: [1],
   connectivity: [NaN, 5, "6"],
   temperature: [NaN, Infinity, [1]],
+  source: [NaN, 0.5, 99, [0, 0]],
+  destination: [NaN, 0.5, 99, [0, 0]],
+  startAxis: [NaN, 0.5, 99, [0]],
+  endAxis: [NaN, 0.5, 99, [0]],
+  index: [NaN, 0.5, 99, [0]],
+  length: [NaN, 0.5, -1, [1]],
+  reps: [NaN, 0.5, -1, [-1]],
+  repeats: [NaN, 0.5, -1, [-1]],
+  diagonal: [NaN, 0.5, [1]],
+  offset: [NaN, 0.5, [1]],
+  num: [NaN, 0.5, -1],
+  endpoint: [1],
+  indexing: [1],
+  descending: [1],
+  k: [NaN, 0.5, -1, 99],
+  largest: [1],
+  side: [1],
+  segments: [NaN, 0.5, -1],
+  bins: [NaN, 0.5, -1, 0],
+  range: [1, [1], [1, 0], [0, NaN], [0, 1, 2]],
+  edges: [1, [0, 1], ones([1]), ones([2, 2])],
+  weights: [1, [1], ones([4, 4])],
+  density: [1],
 };
 
 /** Options of an operator, which the error for an unknown one lists; none where it takes no options. */
@@ -108,8 +134,10 @@ for (const e of entries) {
     args.forEach((value, k) => {
       const replaced = (x: unknown): unknown[] => args.map((y, j) => (j === k ? x : y));
       for (const [what, stranger] of strangers) {
-        if (value instanceof Tensor) refuses(e, replaced(stranger), `${what} for argument ${k}`);
-        else outcome(e, replaced(stranger), `${what} for argument ${k}`);
+        const isStart = takesArrays.test(e.operator) && k === args.length - (e.options ? 2 : 1);
+        if (value instanceof Tensor && !(isStart && Array.isArray(stranger))) {
+          refuses(e, replaced(stranger), `${what} for argument ${k}`);
+        } else outcome(e, replaced(stranger), `${what} for argument ${k}`);
         if (e.list && k === 0) refuses(e, replaced([tensors[0], stranger]), `${what} in its list`);
       }
       if (value instanceof Tensor && (!numbers || (e.operator === "where" && k === 0))) {
@@ -154,6 +182,10 @@ function taken(e: Entry, k: number): readonly DType[] {
   if (e.operator === "cosineMatching" && k === 2) return ["bool"];
   if (floats.test(e.operator) || (/^(crossEntropy|nll)$/.test(e.operator) && k === 0)) return ["f16", "f32"];
   if (/^(crossEntropy|nll|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
+  if (/^(takeAlongAxis|segmentSum|scatterAdd|dynamicSlice)$/.test(e.operator) && k === 1) return ["i32", "u32"];
+  if (e.operator === "bincount" && k === 0) return ["i32", "u32"];
+  if (e.operator === "scatterAdd") return ["f16", "f32"];
+  if (e.operator === "dynamicUpdateSlice") return k === 2 ? ["i32", "u32"] : ["f32"];
   if (e.operator === "oneHot") return ["i32", "u32"];
   if (e.operator === "resampleLabels") return ["bool", "i32", "u32"];
   if (e.operator.startsWith("random.")) return k === 0 ? ["u32"] : ["f16", "f32"];

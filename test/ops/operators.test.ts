@@ -110,7 +110,7 @@ for (const e of entries) {
       assert.throws(() => vg.jvp(loss, points, vs), refused, "jvp");
       return;
     }
-    const constant = e.derivative === "zero" || !outputs.every(isFloat);
+    const constant = e.derivative === "zero" || !outputs.some(isFloat);
     if (constant) {
       const { g, t } = await values({ g: gradient(loss)(...points), t: [vg.jvp(loss, points, vs)[1]] });
       for (const x of [...g, ...t]) {

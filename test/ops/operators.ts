@@ -4,6 +4,7 @@ import type { Input } from "../helpers/operator_inputs.ts";
 import {
   any,
   apart,
+  ascending,
   distinct,
   fixed,
   input,
@@ -113,6 +114,23 @@ const reductions = [
 ];
 
 const movement = [
+  op("zerosLike", [any(3, 5)], null, { derivative: "zero" }),
+  op("onesLike", [any(3, 5)], { dtype: "i32" }, { half: "i32" }),
+  op("flatten", [any(3, 4, 5)], { startAxis: 1, endAxis: -1 }),
+  op("moveAxis", [any(3, 4, 5)], { source: [0, -1], destination: [1, 0] }),
+  op("swapAxes", [any(3, 4, 5)], { axes: [0, -1] }),
+  op("select", [any(3, 4, 5)], { axis: 1, index: -2 }),
+  op("narrow", [any(3, 5)], { axis: 1, start: 1, length: 3 }),
+  op("unstack", [any(3, 4, 5)], { axis: 1 }),
+  op("chunk", [any(3, 5)], { parts: 2, axis: -1 }),
+  op("tile", [any(3, 1, 5)], { reps: [2, 1, 3, 2] }),
+  op("repeat", [any(3, 5)], { repeats: 3, axis: 1 }),
+  op("repeat", [any(3, 5)], { repeats: [2, 0, 3], axis: 0 }),
+  op("tril", [any(2, 3, 5)], { diagonal: 1 }),
+  op("triu", [any(5, 3)]),
+  op("diagonal", [any(3, 4, 5)], { offset: -1, axes: [2, 0] }),
+  op("meshgrid", [any(3), any(4), any(2)], { indexing: "xy" }, { list: true }),
+  op("linspace", [], { num: 7 }, rest(-1, 2)),
   op("reshape", [any(3, 4, 5)], { shape: [5, -1, 2] }),
   op("squeeze", [any(3, 1, 5, 1)], { axes: [-1] }),
   op("expandDims", [any(3, 5)], { axis: -1 }),
@@ -139,6 +157,41 @@ const movement = [
   op("take", [any(3, 5), labels(6, -3)(7)], null, { about: "repeated and out of range" }),
   op("oneHot", [labels(5, -1)(3, 2)], { classes: 4 }),
   op("stopGradient", [any(3, 5)], null, { derivative: "zero" }),
+];
+
+const indexing = [
+  op("sort", [distinct()(3, 4, 5)], { axis: 1 }),
+  op("sort", [distinct()(67)], { descending: true }),
+  op("argsort", [distinct()(3, 5)], { axis: 0, descending: true }, { half: "i32" }),
+  op("argsort", [labels(4, -2)(3, 70)]),
+  op("topK", [distinct()(4, 5)], { k: 3, axis: 0 }, { half: ["f16", "i32"] }),
+  op("topK", [distinct()(67)], { k: 2, largest: false }, { half: ["f16", "i32"] }),
+  op("searchSorted", [ascending(9), any(3, 4)], { side: "right" }, { half: "i32" }),
+  op("searchSorted", [ascending(3, 5), any(3, 4)], null, { half: "i32" }),
+  op("takeAlongAxis", [any(3, 4, 5), labels(4)(3, 2, 5)], { axis: 1 }),
+  op("takeAlongAxis", [any(1, 4), labels(4)(3, 7)]),
+  op("scatterAdd", [any(3, 4, 5), labels(4)(3, 6, 5), any(3, 6, 5)], { axis: 1 }),
+  op("scatterAdd", [any(4), labels(4)(2), any(2)]),
+  op("segmentSum", [any(6, 3), labels(5)(6)], { segments: 5 }),
+  op("segmentSum", [any(2, 4, 3), labels(3)(3)], { segments: 3, axis: -1 }),
+  op("bincount", [labels(5)(3, 4)], { length: 6 }),
+  op("bincount", [labels(5)(7), any(7)], { length: 5 }, { named: ["weights"] }),
+  op("histogram", [fixed(any(3, 5))], { bins: 4, range: [-1, 0.9] }, { derivative: "zero", half: ["i32", "f32"] }),
+  op("histogram", [fixed(any(9)), any(9)], { bins: 4 }, { named: ["weights"], half: "f32" }),
+  op(
+    "histogram",
+    [fixed(any(9)), fixed(ascending(4)), positive(9)],
+    { density: true },
+    { named: ["edges", "weights"], half: "f32" },
+  ),
+  op("dynamicSlice", [any(4, 5), labels(3)(2)], { size: [2, 3] }),
+  op("dynamicUpdateSlice", [any(4, 3, 5), any(2, 3, 5), labels(1)(3)]),
+  op("dynamicUpdateSlice", [any(4, 5), any(2, 3), labels(3)(2)], null, { about: "two axes" }),
+  ...["ij,jk->ik", "ij,jk", "ij,jk->k", "ij,jk->jki"].map((equation) =>
+    op("einsum", [any(3, 4), any(4, 5)], null, { before: [equation], about: equation })
+  ),
+  op("einsum", [any(2, 3, 3), any(3)], null, { before: ["...ii,i->...i"], about: "diagonals" }),
+  op("einsum", [any(2, 1, 4), any(3, 5, 4), any(5)], null, { before: ["b...k,...jk,j->...b"], about: "three" }),
 ];
 
 const networks = [
@@ -218,6 +271,7 @@ export const allEntries: readonly Entry[] = [
   ...elementwise,
   ...reductions,
   ...movement,
+  ...indexing,
   ...networks,
   ...sampling,
   ...masks,

@@ -48,7 +48,7 @@ for (const e of entries) {
         );
       }
     }
-    if (e.derivative === "smooth" && smooth(e).length > 0 && call(e, single).every(isFloat)) {
+    if (e.derivative === "smooth" && smooth(e).length > 0 && call(e, single).some(isFloat)) {
       const us = call(e, single).map((y, k) => like(y, 50 + k));
       const vs = smooth(e).map((k) => like(single[k], 70 + k));
       const loss = (...xs: Tensor[]): Tensor => lossOf(withGiven(e, xs), us)(...pick(xs));

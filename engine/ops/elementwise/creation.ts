@@ -15,7 +15,7 @@ import { check, checkFlag, checkOptions, fail, show } from "../../core/errors.ts
 import { call, infix } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, type Shape, size } from "../../core/shape.ts";
-import { node, Tensor } from "../../core/tensor.ts";
+import { checkTensor, node, Tensor } from "../../core/tensor.ts";
 import { constant } from "./constant.ts";
 
 /** Numbers nested to any depth; all rows of a level have the same length. */
@@ -78,6 +78,36 @@ export const zeros = (shape: Shape, options: { dtype?: DType } = {}): Tensor => 
  * ```
  */
 export const ones = (shape: Shape, options: { dtype?: DType } = {}): Tensor => filled("ones", shape, 1, options);
+
+const filledLike = (name: string, x: Tensor, value: number, options: { dtype?: DType }): Tensor => {
+  checkTensor(name, x);
+  checkOptions(name, options, ["dtype"]);
+  return filled(name, x.shape, value, { ...options, dtype: options.dtype ?? x.dtype });
+};
+
+/**
+ * Zeros of the shape of x, and of its dtype unless another is given.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([1, 2]).zerosLike().array(); // [0, 0]
+ * ```
+ */
+export const zerosLike = (x: Tensor, options: { dtype?: DType } = {}): Tensor => filledLike("zerosLike", x, 0, options);
+
+/**
+ * Ones of the shape of x, and of its dtype unless another is given.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([[1, 2]]).onesLike({ dtype: "i32" }).array(); // [[1, 1]]
+ * ```
+ */
+export const onesLike = (x: Tensor, options: { dtype?: DType } = {}): Tensor => filledLike("onesLike", x, 1, options);
 
 const arangeOp: Op<{ start: number; step: number }> = {
   name: "arange",

@@ -235,7 +235,7 @@ const weightGradOp: Op<ConvAttrs> = {
  */
 function besideChannels(x: Tensor): Tensor {
   const [batch, n, c, ...space] = x.shape as [number, number, number, ...number[]];
-  return reshape(moveAxis(x, 0, 1), { shape: [n, batch * c, ...space] });
+  return reshape(moveAxis(x, { source: 0, destination: 1 }), { shape: [n, batch * c, ...space] });
 }
 
 /**
@@ -255,7 +255,7 @@ function batchFiltered(
   const joined = reshape(filters, { shape: [batch * filters.shape[1], ...filters.shape.slice(2)] });
   const own = bias ? reshape(full(2), { shape: [batch * channels] }) : null;
   const y = f(besideChannels(full(0)), joined, own, attrs.groups * batch);
-  return moveAxis(reshape(y, { shape: [n, batch, channels, ...space] }), 1, 0);
+  return moveAxis(reshape(y, { shape: [n, batch, channels, ...space] }), { source: 1, destination: 0 });
 }
 
 const withShape = (x: Tensor, output: Tensor): Tensor =>

@@ -1,4 +1,4 @@
-/** reshape, squeeze and expandDims: the same values in the same order. */
+/** reshape, squeeze, expandDims and flatten: the same values in the same order. */
 import { check, checkOptions, refuseOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { checkShape, normalizeAxes, normalizeAxis, sameShape, type Shape, size } from "../../core/shape.ts";
@@ -80,6 +80,28 @@ export function expandDims(x: Tensor, options: { axis: number }): Tensor {
   checkOptions("expandDims", options, ["axis"]);
   const axis = normalizeAxis("expandDims", options.axis, x.rank + 1);
   return reshape(x, { shape: [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)] });
+}
+
+/**
+ * Joins the axes from `startAxis` to `endAxis`, both included, into one, as `torch.flatten`; default: all axes.
+ *
+ * @example
+ * ```ts
+ * import { ones } from "voxgrad";
+ *
+ * const flat = ones([2, 3, 4]).flatten(); // [24]
+ * const rows = ones([2, 3, 4]).flatten({ startAxis: 1 }); // [2, 12]
+ * ```
+ */
+export function flatten(x: Tensor, options: { startAxis?: number; endAxis?: number } = {}): Tensor {
+  checkTensor("flatten", x);
+  checkOptions("flatten", options, ["startAxis", "endAxis"]);
+  const rank = Math.max(1, x.rank);
+  const start = normalizeAxis("flatten", options.startAxis ?? 0, rank, "startAxis");
+  const end = normalizeAxis("flatten", options.endAxis ?? -1, rank, "endAxis");
+  check(start <= end, "flatten", () => `startAxis ${start} lies behind endAxis ${end}`);
+  const { shape } = x;
+  return reshape(x, { shape: [...shape.slice(0, start), size(shape.slice(start, end + 1)), ...shape.slice(end + 1)] });
 }
 
 const stopOp: Op = {

@@ -3,13 +3,12 @@ import { type DType, dtypes, isDType } from "../../core/dtype.ts";
 import { check, checkOptions, ifTraced, show } from "../../core/errors.ts";
 import { call } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
-import { checkShape, normalizeAxis, size } from "../../core/shape.ts";
+import { checkShape, normalizeAxis } from "../../core/shape.ts";
 import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
 import { constant } from "../elementwise/constant.ts";
-import { arange, scalar } from "../elementwise/creation.ts";
-import { add, cast, equal, maximum, minimum, mul, where } from "../elementwise/elementwise.ts";
-import { scatter } from "../sampling/grid_taps.ts";
-import { sum } from "../reduce/reduce.ts";
+import { arange } from "../elementwise/creation.ts";
+import { add, cast, equal, maximum, minimum, mul } from "../elementwise/elementwise.ts";
+import { scatterAt } from "../index/gather.ts";
 import { expandDims, reshape } from "./reshape.ts";
 import { moveAxis } from "./transpose.ts";
 
@@ -33,14 +32,9 @@ const takeOp: Op<{ axis: number }> = {
   // The adjoint adds every cotangent row to its source row.
   vjp: ({ inputs: [x, indices], attrs: { axis } }, g) => {
     const n = x.shape[axis];
-    const count = indices.size;
-    const rows = reshape(g, { shape: [...x.shape.slice(0, axis), count, ...x.shape.slice(axis + 1)] });
-    const clamped = clampIndex(indices, n);
-    if (count * n > DENSE) return [scatterRows(rows, reshape(clamped, { shape: [1, count] }), axis, n), null];
-    const hit = reshape(equal(reshape(clamped, { shape: [count, 1] }), arange(n)), {
-      shape: [count, n, ...x.shape.slice(axis + 1).map(() => 1)],
-    });
-    return [sum(where(hit, expandDims(rows, { axis: axis + 1 }), 0), { axes: [axis] }), null];
+    const rows = reshape(g, { shape: [...x.shape.slice(0, axis), indices.size, ...x.shape.slice(axis + 1)] });
+    const places = reshape(clampIndex(indices, n), { shape: x.shape.map((_, k) => (k === axis ? indices.size : 1)) });
+    return [scatterAt(rows, places, n, { axis, distinct: false }), null];
   },
   jvp: (c, [t]) => take(t!, c.inputs[1], c.attrs),
   // Examples are concatenated along the axis, and each index is offset to its own example.
@@ -49,25 +43,12 @@ const takeOp: Op<{ axis: number }> = {
     const all = full(0);
     const shape = all.shape.slice(1);
     const n = shape[axis];
-    const behind = moveAxis(all, 0, axis);
+    const behind = moveAxis(all, { source: 0, destination: axis });
     const joined = reshape(behind, { shape: shape.map((m, k) => (k === axis ? batch * m : m)) });
     const first = reshape(mul(arange(batch), n), { shape: [batch, ...indices.shape.slice(1).map(() => 1)] });
-    return moveAxis(take(joined, add(clampIndex(indices, n), first), { axis }), axis, 0);
+    return moveAxis(take(joined, add(clampIndex(indices, n), first), { axis }), { source: axis, destination: 0 });
   },
 };
-
-/** Up to this many (index, position) pairs are compared directly; beyond it, indices are sorted. */
-const DENSE = 2 ** 16;
-
-/** Scatter-add of rows along an axis to the positions in cell [1, rows], out of n. */
-function scatterRows(rows: Tensor, cell: Tensor, axis: number, n: number): Tensor {
-  const behind = moveAxis(cast(rows, "f32"), axis, rows.rank - 1);
-  const [count, others] = [behind.shape.at(-1)!, behind.shape.slice(0, -1)];
-  const values = reshape(behind, { shape: [1, size(others), count] });
-  const one = scalar(1, "f32", [1, 1, count]);
-  const sums = scatter(values, cell, one, { space: [1, 1, n], taps: [1, 1, 1] });
-  return cast(moveAxis(reshape(sums, { shape: [...others, n] }), rows.rank - 1, axis), rows.dtype);
-}
 
 const clampIndex = (indices: Tensor, n: number): Tensor => minimum(maximum(indices, 0), n - 1);
 
