@@ -3,10 +3,10 @@
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import * as vg from "../../engine/mod.ts";
-import type { Tensor } from "../../engine/mod.ts";
-import { relativeError } from "../helpers/compare.ts";
-import { noise } from "../helpers/noise.ts";
+import * as vg from "../../../engine/mod.ts";
+import type { Tensor } from "../../../engine/mod.ts";
+import { relativeError } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
 
 const [n, count] = [301, 450];
 // Indices repeat, miss some places, and run off both ends.
