@@ -30,8 +30,8 @@ export function lowerSumByIndex(p: SumParams, target: Target): Lowered {
   for (let n = count; n >= 2 * RUN && levels.length < MOST_LEVELS;) levels.push(n = Math.floor(n / RUN));
   const term = wgsl`
 fn term(o: u32, c: u32, e: u32) -> ${type} {
-  let from = b1[${shared ? "" : `o * ${count}u + `}e];
-  return b0[(o * ${count}u + from) * ${inner}u + c];
+  let position = b1[${shared ? "" : `o * ${count}u + `}e];
+  return b0[(o * ${count}u + position) * ${inner}u + c];
 }`;
   /** The sum of run `e` of a level, from buffer b. */
   const run = (level: number, b: number): string =>

@@ -137,6 +137,16 @@ export const fused: Cases = {
     const x = vg.stack([t([1021], 1), t([1021], 2), t([1021], 3)]);
     return [x, ...vg.split(x, { sizes: [1, 2] })];
   },
+  takeAlongAxis: withGradients(() => [t([3, 1003])], (x) => vg.takeAlongAxis(x, whole([3, 1501], 8, 1003))),
+  dynamicSlice: withGradients(
+    () => [t([3, 1003]), t([2, 901])],
+    (x, y) => vg.dynamicUpdateSlice(x, y, [1, whole([], 1, 2)]).add(vg.dynamicSlice(x, [0, 0], { size: [3, 1003] })),
+  ),
+  "tile and repeat": unary(
+    [13, 101],
+    (x) => x.tile({ reps: [2, 3] }).add(x.repeat({ repeats: 6 }).reshape({ shape: [26, 303] })),
+  ),
+  "triangles and diagonals": unary([61, 57], (x) => x.tril().add(x.diagonal({ offset: -1 }).sum())),
   oneHot: () => [vg.oneHot(whole([611], 4, 6), { classes: 6 })],
   affineGrid: unary([2, 2, 3], (theta) => vg.affineGrid(theta, { size: [2, 1, 23, 29] })),
   "random numbers": () => [
@@ -196,6 +206,26 @@ export const kernels: Cases = {
   "resampleVolume, cubic": unary([3, 2, 21, 27], (x) => vg.resampleVolume(x, { size: [13, 49], order: 3 })),
   "take of few": taken([23, 131], 30),
   "take of many": taken([91, 23], 730),
+  "sort of rows": unary([7, 601], (x) => x.sort()),
+  "sort of columns": unary([601, 7], (x) => x.sort({ axis: 0, descending: true })),
+  argsort: () => [whole([7, 601], 3, 40).argsort(), whole([601, 7], 3, 40).argsort({ axis: 0 })],
+  topK: unary([7, 601], (x) => x.topK({ k: 301 })[0]),
+  scatterAdd: withGradients(
+    () => [t([5, 700]), t([5, 900], 2)],
+    (x, values) => vg.scatterAdd(x, whole([5, 900], 8, 700), values),
+  ),
+  "segmentSum of rows": unary([301, 9], (x) => vg.segmentSum(x, whole([301], 8, 401), { segments: 401 })),
+  "segmentSum of columns": unary([9, 301], (x) => vg.segmentSum(x, whole([301], 8, 401), { segments: 401, axis: 1 })),
+  "segmentSum to many": unary([1000], (x) => vg.segmentSum(x, whole([1000], 8, 2500), { segments: 2500 })),
+  "searchSorted and bincount": () => [
+    vg.searchSorted(t([1500]).sort(), t([5001], 2)),
+    vg.searchSorted(t([5, 601]).sort(), t([5, 701], 2), { side: "right" }),
+    vg.bincount(whole([1800], 3, 2500), { length: 2500 }),
+  ],
+  "einsum of a batch": withGradients(
+    () => [t([3, 40, 50], 1), t([50, 3, 30], 2)],
+    (a, b) => vg.einsum("bij,jbk->bik", a, b),
+  ),
   maxPool3d: unary([2, 3, 8, 9, 7], (x) => vg.maxPool3d(x, { kernel: 3, stride: 2, padding: 1 })),
   avgPool3d: unary([2, 3, 8, 9, 7], (x) => vg.avgPool3d(x, { kernel: 2 })),
   gridSample: withGradients(

@@ -2,6 +2,7 @@
  * Values at places along an axis, and sums of values by place: adjoints of each other, so every derivative of either is
  * made of the two. takeAlongAxis, scatterAdd, segmentSum, sort, topK and the derivative of take use them.
  */
+import { fail } from "../../core/errors.ts";
 import { call, infix, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { type Shape, size } from "../../core/shape.ts";
@@ -10,7 +11,7 @@ import { lowerPut, lowerSumByIndex } from "../../../shaders/index/scatter.wgsl.t
 import type { Ordered } from "../../../shaders/index/step.wgsl.ts";
 import { constant } from "../elementwise/constant.ts";
 import { arange, scalar } from "../elementwise/creation.ts";
-import { cast, equal, greaterEqual, less, logicalAnd, sub, where } from "../elementwise/elementwise.ts";
+import { add, cast, equal, greaterEqual, less, logicalAnd, sub, where } from "../elementwise/elementwise.ts";
 import { sum } from "../reduce/reduce.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { concat } from "../shape/concat.ts";
@@ -114,29 +115,73 @@ function expand(v: Tensor, indices: Tensor, { axis, length, distinct }: ScatterA
 }
 
 /** How many of the indices [n] are 0, 1, ..., length - 1, as i32. */
-export function countAt(indices: Tensor, length: number): Tensor {
-  const n = indices.size;
-  if (n * length <= DENSE) return scatterAt(scalar(1, "i32", [n]), indices, length, { axis: 0, distinct: false });
-  const { starts } = startsOf(reshape(indices, { shape: [1, n] }), length);
-  return reshape(sub(range(starts, 1, 1, length + 1), range(starts, 1, 0, length)), { shape: [length] });
-}
+export const countAt = (indices: Tensor, length: number): Tensor =>
+  indices.size * length <= DENSE
+    ? scatterAt(scalar(1, "i32", indices.shape), indices, length, { axis: 0, distinct: false })
+    : reshape(countIn(reshape(indices, { shape: [1, indices.size] }), length), { shape: [length] });
 
-/** Sorted indices, and where each place starts among them: [lines, n] and [lines, length + 1]. */
+/** The order of indices, and where each place starts in it: [lines, n] and [lines, length + 1]. */
 function startsOf(indices: Tensor, length: number): { order: Tensor; starts: Tensor } {
-  const [lines] = indices.shape as [number, number];
   const isPlace = logicalAnd(greaterEqual(indices, 0), less(indices, length));
   const known = where(isPlace, indices, scalar(length, "i32"));
   const order = orderOf(known, { descending: false, largest: length });
   const sorted = gatherAt(known, order, { axis: 1, distinct: true });
-  const places = broadcastTo(arange(length + 1), { shape: [lines, length + 1] });
+  const places = broadcastTo(arange(length + 1), { shape: [indices.shape[0], length + 1] });
   return { order, starts: searchIn(sorted, places, { right: false }) };
 }
 
-/** Values [outer, n, inner] summed by the indices [outer or 1, n] to [outer, length, inner]. */
-function sumByIndex(values: Tensor, indices: Tensor, length: number): Tensor {
+/** An operator that stands for others on tensors that fit. */
+const standsFor = <A>(name: string): Op<A>["lowering"] => ({ kind: "kernel", lower: () => fail(name, "no kernel") });
+
+/** The sum of f of parts of lines, which are longer than a binding. */
+const inPieces = (tensors: readonly Tensor[], most: number, f: (parts: readonly Tensor[]) => Tensor): Tensor =>
+  ranges(tensors[0].shape[1], Math.ceil(tensors[0].shape[1] / most))
+    .map(([start, end]) => f(tensors.map((x) => range(x, 1, start, end))))
+    .reduce((a, b) => add(a, b));
+
+function countsBy(indices: Tensor, length: number): Tensor {
+  const { starts } = startsOf(indices, length);
+  return sub(range(starts, 1, 1, length + 1), range(starts, 1, 0, length));
+}
+
+const countOp: Op<{ length: number }> = {
+  name: "bincount",
+  lowering: standsFor("bincount"),
+  decompose: ([indices], _, { length }) => countsBy(indices, length),
+  vjp: null,
+  batch({ inputs: [indices], size: batch, output, attrs: { length } }) {
+    const [, lines, n] = indices.shape as [number, number, number];
+    return reshape(countIn(reshape(indices, { shape: [batch * lines, n] }), length), {
+      shape: [batch, ...output.shape],
+    });
+  },
+  split: ([indices], _, { length }, most) =>
+    indices.shape[1] > most ? inPieces([indices], most, ([part]) => countIn(part, length)) : countsBy(indices, length),
+};
+
+/** Counts of the indices [lines, n] by place: [lines, length]. */
+const countIn = (indices: Tensor, length: number): Tensor =>
+  node(countOp, [indices], { length }, [indices.shape[0], length], "i32");
+
+function sumsBy(values: Tensor, indices: Tensor, length: number): Tensor {
   const { order, starts } = startsOf(indices, length);
   return sums(values, order, starts);
 }
+
+const linesOp: Op<{ length: number }> = {
+  name: "scatterAdd",
+  lowering: standsFor("scatterAdd"),
+  decompose: ([values, indices], _, { length }) => sumsBy(values, indices, length),
+  vjp: null,
+  split: ([values, indices], _, { length }, most) =>
+    indices.shape[1] > most
+      ? inPieces([values, indices], most, ([v, at]) => sumByIndex(v, at, length))
+      : sumsBy(values, indices, length),
+};
+
+/** Values [outer, n, inner] summed by the indices [outer or 1, n]: [outer, length, inner]. */
+const sumByIndex = (values: Tensor, indices: Tensor, length: number): Tensor =>
+  node(linesOp, [values, indices], { length }, [values.shape[0], length, values.shape[2]], values.dtype);
 
 const sumOp: Op = {
   name: "scatterAdd",
@@ -151,14 +196,12 @@ const sumOp: Op = {
   vjp: null,
   split([v, order, starts], output, _, most) {
     const [outer, length, inner] = output.shape as [number, number, number];
-    const all = { size: outer * length * inner };
-    if (order.shape[0] > 1) {
-      const count = partsFor("scatterAdd", [v, starts, all], outer, most);
-      return inParts([v, order, starts], 0, count, ([x, o, s]) => sums(x, o, s));
-    }
     if (v.size <= most) {
-      const parts = ranges(length, partsFor("scatterAdd", [starts, all], length, most));
-      return concat(parts.map(([a, b]) => sums(v, order, range(starts, 1, a, b + 1))), { axis: 1 });
+      const count = partsFor("scatterAdd", [starts, { size: outer * length * inner }], length, most);
+      return concat(ranges(length, count).map(([a, b]) => sums(v, order, range(starts, 1, a, b + 1))), { axis: 1 });
+    }
+    if (order.shape[0] > 1) {
+      return inParts([v, order, starts], 0, partsFor("scatterAdd", [v], outer, most), ([x, o, s]) => sums(x, o, s));
     }
     const axis = inner > outer ? 2 : 0;
     const count = partsFor("scatterAdd", [v], v.shape[axis], most);
