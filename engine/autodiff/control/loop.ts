@@ -250,7 +250,7 @@ class LoopUnit implements Unit {
         ),
         slices: range(count, count + slices).map((k) => {
           const batch = batches.get(inputs[k]);
-          return batch ? moveAxis(batch, 0, 1) : inputs[k];
+          return batch ? moveAxis(batch, { source: 0, destination: 1 }) : inputs[k];
         }),
       };
       const { carries, kept, before } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
@@ -281,8 +281,10 @@ class LoopUnit implements Unit {
       }
       return [
         ...range(0, count).map((k) => (moving.includes(k) ? carries[k] : null)),
-        ...range(0, this.#kept).map((k) => (isBatched[count + k] ? moveAxis(kept[k], 1, 0) : null)),
-        ...range(0, count).map((k) => (moving.includes(k) ? moveAxis(before[k], 1, 0) : null)),
+        ...range(0, this.#kept).map((
+          k,
+        ) => (isBatched[count + k] ? moveAxis(kept[k], { source: 1, destination: 0 }) : null)),
+        ...range(0, count).map((k) => (moving.includes(k) ? moveAxis(before[k], { source: 1, destination: 0 }) : null)),
       ];
     }
   }
