@@ -25,21 +25,25 @@ function isBroadcast({ source, size }: Tensor): boolean {
 }
 
 /**
- * Calls f on placeholders. What it uses besides them, and what does not depend on them, is computed outside: `captured`
- * are the tensors that the function takes after its own parameters.
+ * Calls f on placeholders. `captured` are the tensors that the function takes after its own parameters: what it uses
+ * besides them, and if it `hoists`, what it computes that does not depend on them.
  */
 export function close(
   who: string,
   like: readonly Aval[],
+  hoists: boolean,
   f: (params: readonly Tensor[]) => readonly Tensor[],
 ): Closed & { readonly captured: readonly Tensor[] } {
   const own = like.map(({ shape, dtype }) => new Tensor(shape, dtype, { kind: "placeholder" }));
+  const first = own[0]?.id ?? new Tensor([], "bool", { kind: "placeholder" }).id;
   const outputs = callTraced(who, () => f(own));
-  const first = own[0]?.id ?? Infinity;
   const order = ancestorsSince(outputs, first);
   const inside = new Set<Tensor>(own);
   const captured = new Set<Tensor>();
-  for (const t of order) if (parentsOf(t).some((x) => inside.has(x))) inside.add(t);
+  for (const t of order) {
+    const parents = parentsOf(t);
+    if (hoists ? parents.some((x) => inside.has(x)) : parents.length > 0) inside.add(t);
+  }
   // A unit lies inside as a whole.
   const used = (t: Tensor): readonly Tensor[] => [...parentsOf(t), ...(unitOf(t)?.outputs ?? [])];
   const capture = (t: Tensor): void => {

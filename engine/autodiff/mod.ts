@@ -6,5 +6,8 @@ export { checkpoint } from "./checkpoint.ts";
 export { customVjp } from "./custom_vjp.ts";
 export type { Cotangents } from "./custom_vjp.ts";
 export { vmap } from "./vmap.ts";
+export { cond } from "./control/cond.ts";
 export { foriLoop, scan } from "./control/scan.ts";
 export type { LoopOptions, ScanOptions } from "./control/scan.ts";
+export { whileLoop } from "./control/while_loop.ts";
+export type { WhileOptions } from "./control/while_loop.ts";

@@ -57,10 +57,13 @@ export interface Unit {
 export const unitOf = ({ source }: Tensor): Unit | null =>
   source.kind === "op" ? ((source.attrs as { unit?: Unit }).unit ?? null) : null;
 
-/** The inputs of a node for differentiation: for a result of a unit these are the unit's inputs too. */
+/**
+ * The inputs of a node for differentiation: for a result of a unit these are the unit's inputs, and what is inside if
+ * forward mode goes through it.
+ */
 export function parentsOf(t: Tensor): readonly Tensor[] {
   const unit = unitOf(t);
-  return unit ? [...inputsOf(t), ...unit.inputs] : inputsOf(t);
+  return !unit ? inputsOf(t) : unit.forward ? unit.inputs : [...inputsOf(t), ...unit.inputs];
 }
 
 /**

@@ -2,7 +2,7 @@
 import { callSite } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
-import { ancestors, ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
+import { ancestors, inputsOf, ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
 import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwise.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";
@@ -73,9 +73,14 @@ export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinitie
 
 /** The values to check: input tensors and the results of operators that compute, in order of creation. */
 function watched(outputs: readonly Tensor[]): Tensor[] {
+  const selects = ({ source }: Tensor): readonly Tensor[] | undefined =>
+    source.kind === "op" ? source.op.outside?.(source.attrs) : undefined;
   const computes = (t: Tensor): boolean =>
-    t.source.kind !== "op" || (t.source.inputs.length > 0 && t.source.op.lowering.kind !== "view");
-  return ancestors(outputs).filter((t) => isFloat(t.dtype) && t.size > 0 && computes(t));
+    t.source.kind !== "op" || selects(t) !== undefined ||
+    (t.source.inputs.length > 0 && t.source.op.lowering.kind !== "view");
+  return ancestors(outputs, (t) => selects(t) ?? inputsOf(t)).filter((t) =>
+    isFloat(t.dtype) && t.size > 0 && computes(t)
+  );
 }
 
 /** Number of values checked per evaluation. */

@@ -1,6 +1,8 @@
 /** Counts the operations of a function from its graph: no device is used, nothing is allocated or run. */
+import type { LoopAttrs } from "../core/op.ts";
 import { ancestors, type Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
+import { needed } from "./graph/loops.ts";
 import { isTraced, trace } from "./trace.ts";
 
 /** A convolution, a derivative of one, or a matrix product. */
@@ -35,15 +37,28 @@ export function countProducts<A extends unknown[]>(f: (...args: A) => unknown, .
     if (isTraced(leaf)) paths.push(path);
   });
   const { placeholders, outputs } = trace("countProducts", f, args);
-  const pathOf = new Map(placeholders.map((t, k) => [t, paths[k]]));
-  const counts: ProductCount[] = [];
-  for (const t of ancestors(outputs, inputsAndExpansion)) {
-    if (t.source.kind !== "op" || !t.source.op.multiplyAdds) continue;
-    const { op, inputs } = t.source;
-    const from = ancestors([inputs[1]], inputsAndExpansion).flatMap((each) => pathOf.get(each) ?? []);
-    counts.push({ operator: op.name, multiplyAdds: op.multiplyAdds!(inputs, t), from });
-  }
-  return counts;
+  return countOf(outputs, new Map(placeholders.map((t, k) => [t, [paths[k]]])));
+}
+
+/** The products that `outputs` depend on; `known` gives the paths that the leaves depend on. */
+function countOf(outputs: readonly Tensor[], known: ReadonlyMap<Tensor, readonly string[]>): ProductCount[] {
+  const all = (list: readonly Tensor[]): Tensor[] => ancestors(list, (t) => known.has(t) ? [] : inputsAndExpansion(t));
+  const pathsOf = (t: Tensor): string[] => [...new Set(all([t]).flatMap((each) => known.get(each) ?? []))];
+  const order = all(outputs);
+  return order.flatMap((t): ProductCount[] => {
+    if (t.source.kind !== "op" || known.has(t)) return [];
+    const { op, inputs, attrs } = t.source;
+    if (op.lowering.kind === "loop") {
+      const { loop } = attrs as LoopAttrs;
+      const used = loop.results.map((_, k) => k).filter((k) => order.includes(loop.results[k]));
+      if (loop.results[used[0]] !== t) return [];
+      const step = [...needed(loop, new Set(used)).places.keys()].map((k) => loop.outputs[k]);
+      const inner = countOf(step, new Map(loop.params.map((p, k) => [p, k > 0 ? pathsOf(inputs[k - 1]) : []])));
+      return inner.map((each) => ({ ...each, multiplyAdds: loop.length * each.multiplyAdds }));
+    }
+    if (!op.multiplyAdds) return [];
+    return [{ operator: op.name, multiplyAdds: op.multiplyAdds(inputs, t), from: pathsOf(inputs[1]) }];
+  });
 }
 
 /** The inputs of a tensor; for a composite, its expansion. */

@@ -103,6 +103,11 @@ export interface Operator<T, A = never> {
   readonly split?: (inputs: readonly T[], output: Aval, attrs: A, most: number, buffers: number) => T;
   /** The same value as a kernel for this adapter followed by other operators, which can then fuse; null: one kernel. */
   readonly decompose?: (inputs: readonly T[], output: Aval, attrs: A, target: Target) => T | null;
+  /**
+   * For a node that selects among values inside of it, which may be NaN where they are not selected: what it depends on
+   * outside.
+   */
+  readonly outside?: (attrs: A) => readonly T[];
   /** Multiply-adds of a product, counting padding as values. */
   readonly multiplyAdds?: (inputs: readonly Aval[], output: Aval) => number;
 }

@@ -55,6 +55,9 @@ export const watchNodes = (watch: ((made: Tensor) => void) | null): void => {
   watcher = watch;
 };
 
+/** Whether new nodes are watched. */
+export const isWatching = (): boolean => watcher !== null;
+
 let differentiated: Tensor | null = null;
 /** The tensor whose derivative rule is running. */
 export const ruleUnderWay = (): Tensor | null => differentiated;

@@ -6,8 +6,9 @@ import * as vg from "../../engine/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import { near } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
+import { failure, refuses } from "../helpers/refuse.ts";
 
-const { compile, foriLoop, grad, scan, tensor, valueAndGrad } = vg;
+const { compile, cond, foriLoop, grad, scan, tensor, valueAndGrad } = vg;
 const filled = (shape: number[], seed: number): Tensor =>
   tensor(noise(shape.reduce((a, b) => a * b, 1), seed), { shape });
 
@@ -157,6 +158,39 @@ test("a loop with bindings of 1 KiB stores and reads slices in parts", async () 
     near(await last.data(), [...sums], 1e-6, "last");
   }
   await vg.closeDevice();
+});
+
+test("countProducts() counts each step of a loop, with the arguments that a product depends on", () => {
+  const args = [vg.zeros([5, 5]), vg.zeros([3, 5]), vg.zeros([7, 3, 5])] as const;
+  const one = { operator: "matmul", multiplyAdds: 7 * 3 * 5 * 5, from: ["0"] };
+  assert.equal(vg.countProducts(network(), ...args), [one]);
+  // Backward: the step again, the cotangent of the state, that of the weights.
+  const back = vg.countProducts(grad(loss()) as any, ...args);
+  assert.equal(back.map(({ multiplyAdds }) => multiplyAdds), new Array(4).fill(one.multiplyAdds));
+  const nested = (w: Tensor, h: Tensor) =>
+    foriLoop(0, 4, (_, c: Tensor) => foriLoop(0, 6, (_, c: Tensor) => c.matmul(w), c), h);
+  assert.equal(vg.countProducts(nested, args[0], args[1]), [{ ...one, multiplyAdds: 24 * 3 * 5 * 5 }]);
+});
+
+test("detectAnomaly() names the operator within a step, and passes over a branch that is not taken", async () => {
+  const f = (x: Tensor) => foriLoop(0, 5, (_, c: Tensor) => c.sub(1).log(), x);
+  const error = await failure(vg.detectAnomaly(() => f(tensor(20)).data()));
+  assert.match(
+    error.message,
+    /^log, the output Tensor\(f32\[\]\) of .*, called at .*loops\.test\.ts:\d+:\d+: 1 of 1 values are NaN$/,
+  );
+  const safe = (x: Tensor) => cond(x.greater(0), (x: Tensor) => x.log(), (x: Tensor) => x, x);
+  await vg.detectAnomaly(async () => {
+    assert.is(await safe(tensor(-1)).item(), -1);
+    assert.is(await grad(safe)(tensor(-1)).item(), 1);
+    assert.is(
+      await scan((c: Tensor, x: Tensor) => [c.add(x), c] as [Tensor, Tensor], tensor(0), tensor([1, 2]), {
+        reverse: true,
+      })[1].sum().item(),
+      2,
+    );
+  });
+  await refuses(vg.detectAnomaly(() => safe(tensor(NaN)).data()), /^an input tensor/);
 });
 
 test("profile() counts every dispatch of a loop", async () => {

@@ -13,6 +13,7 @@ import { cast } from "../../ops/elementwise/elementwise.ts";
 export function tensorsOf(name: string, what: string, value: unknown): Tensor[] {
   const list: Tensor[] = [];
   tree.map<unknown, void>(value, (leaf, path) => {
+    refusePromise(name, leaf);
     check(
       leaf instanceof Tensor,
       name,

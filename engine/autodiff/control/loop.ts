@@ -49,7 +49,7 @@ export function makeLoop(options: LoopOptions, step: StepFunction): Results {
     ...carries,
     ...slices.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype })),
   ];
-  const { params, outputs, captured } = close("scan", like, ([index, ...rest]) => {
+  const { params, outputs, captured } = close("scan", like, true, ([index, ...rest]) => {
     const own = rest.slice(0, carries.length);
     const given = step(index, own, rest.slice(carries.length));
     // Reverse mode needs the carries before each step; lowering drops what is not used.

@@ -1,12 +1,12 @@
 /** scan and foriLoop: loops whose number of steps is known when they are traced. */
 import { check, checkFlag, checkFunction, checkOptions, ifTraced, show } from "../../core/errors.ts";
 import { withinStep } from "../../core/precision.ts";
-import type { Tensor } from "../../core/tensor.ts";
+import { isWatching, type Tensor } from "../../core/tensor.ts";
 import { refusePromise } from "../../core/tracing.ts";
 import * as tree from "../../core/tree.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
 import { add, mul } from "../../ops/elementwise/elementwise.ts";
-import { concat } from "../../ops/shape/concat.ts";
+import { concat, stack } from "../../ops/shape/concat.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { range } from "../../ops/split.ts";
 import { close } from "../closed.ts";
@@ -134,12 +134,13 @@ export function repeat(name: string, options: Repeated, given: StepFunction): Re
   if (length === 0) {
     // Only the shapes of what a step keeps are of interest.
     let kept: readonly Tensor[] = [];
-    close(name, [{ shape: [], dtype: "i32" }, ...carries, ...slices.map(sliceLike)], ([index, ...rest]) => {
+    close(name, [{ shape: [], dtype: "i32" }, ...carries, ...slices.map(sliceLike)], true, ([index, ...rest]) => {
       kept = step(index, rest.slice(0, carries.length), rest.slice(carries.length)).kept;
       return kept;
     });
     return { carries, kept: kept.map(({ shape, dtype }) => scalar(0, dtype, [0, ...shape])) };
   }
+  if (isWatching()) return unrolled(options, step);
   const segments = checkpoint === true ? segmentsOf(length) : Number(checkpoint ?? 0);
   if (segments <= 1 || segments >= length) return makeLoop(options, step);
   return inSegments(options, segments, step);
@@ -149,6 +150,22 @@ const sliceLike = ({ shape, dtype }: Tensor): { shape: readonly number[]; dtype:
   shape: shape.slice(1),
   dtype,
 });
+
+/** One copy of the step for each slice, so that detectAnomaly sees every value. */
+function unrolled({ length, reverse, carries, slices }: Repeated, step: StepFunction): Repeating {
+  const kept: (readonly Tensor[])[] = [];
+  for (let n = 0; n < length; n++) {
+    const k = reverse ? length - 1 - n : n;
+    const given = step(
+      scalar(k, "i32"),
+      carries,
+      slices.map((x) => reshape(range(x, 0, k, k + 1), { shape: x.shape.slice(1) })),
+    );
+    carries = given.carries;
+    kept[k] = given.kept;
+  }
+  return { carries, kept: kept[0].map((_, j) => stack(kept.map((list) => list[j]), { axis: 0 })) };
+}
 
 /** A divisor near the square root if there is one, so that no steps are left over. */
 function segmentsOf(length: number): number {
