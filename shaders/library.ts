@@ -1,9 +1,10 @@
 /** The functions that fused kernels may call. */
 import { mathFunctions, mathSource } from "./math.wgsl.ts";
 import { randomFunctions } from "./random.wgsl.ts";
+import { trigonometricFunctions } from "./trigonometry.wgsl.ts";
 import type { Declarations } from "./types.ts";
 
-const library = { ...mathFunctions, ...randomFunctions };
+const library = { ...mathFunctions, ...randomFunctions, ...trigonometricFunctions };
 
 /** WGSL of the named functions and the functions they call, each once, callees first. */
 export const librarySource = (names: Iterable<string>): string => mathSource([...names].sort(), library);

@@ -4,7 +4,7 @@
  */
 
 /** Binary operators of WGSL that kernels use. */
-export type InfixOperator = "+" | "-" | "*" | "/" | "%" | "&" | "|" | "<<" | ">>" | Comparison;
+export type InfixOperator = "+" | "-" | "*" | "/" | "%" | "&" | "|" | "^" | "<<" | ">>" | Comparison;
 type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
 
 export type Expr =
@@ -16,7 +16,7 @@ export type Expr =
   /** A call; `library` marks a function of shaders/, otherwise it is a WGSL builtin. */
   | { readonly kind: "call"; readonly name: string; readonly args: readonly Expr[]; readonly library: boolean }
   | { readonly kind: "infix"; readonly operator: InfixOperator; readonly left: Expr; readonly right: Expr }
-  | { readonly kind: "prefix"; readonly operator: "-" | "!"; readonly arg: Expr }
+  | { readonly kind: "prefix"; readonly operator: "-" | "!" | "~"; readonly arg: Expr }
   /** A component of a vector. */
   | { readonly kind: "member"; readonly arg: Expr; readonly name: string };
 
@@ -35,7 +35,7 @@ export const infix = (left: Expr, operator: InfixOperator, right: Expr): Expr =>
   left,
   right,
 });
-export const prefix = (operator: "-" | "!", arg: Expr): Expr => ({ kind: "prefix", operator, arg });
+export const prefix = (operator: "-" | "!" | "~", arg: Expr): Expr => ({ kind: "prefix", operator, arg });
 export const member = (arg: Expr, name: string): Expr => ({ kind: "member", arg, name });
 /** WGSL's `select`: `yes` where the condition holds, else `no`. */
 export const select = (no: Expr, yes: Expr, condition: Expr): Expr => call("select", no, yes, condition);
@@ -103,6 +103,7 @@ export function rename(e: Expr, nameOf: (name: string) => string): Expr {
 const LEVELS: Record<InfixOperator, number> = {
   "&": 0,
   "|": 0,
+  "^": 0,
   "<<": 0,
   ">>": 0,
   "==": 1,
@@ -121,7 +122,7 @@ const LEVELS: Record<InfixOperator, number> = {
 function operand(e: Expr, parent: InfixOperator, isRight: boolean): string {
   if (e.kind !== "infix") return print(e);
   const [own, outer] = [LEVELS[e.operator], LEVELS[parent]];
-  const isChain = !isRight && e.operator === parent && (parent === "&" || parent === "|");
+  const isChain = !isRight && e.operator === parent && (parent === "&" || parent === "|" || parent === "^");
   const isTighter = own > 0 && outer > 0 && (own > outer || (own === outer && own > 1 && !isRight));
   return isChain || isTighter ? print(e) : `(${print(e)})`;
 }

@@ -1,8 +1,13 @@
 /** The operators that are also methods of Tensor, with the tensor as their first argument. */
 export * from "./elementwise/elementwise.ts";
+export * from "./elementwise/activations.ts";
+export * from "./elementwise/functions.ts";
+export * from "./elementwise/integers.ts";
 export { argmax, logSumExp, max, mean, min, sum, variance } from "./reduce/reduce.ts";
 export { broadcastTo } from "./shape/broadcast_to.ts";
+export { all, any, argmin, norm, std } from "./reduce/measures.ts";
 export { cumsum } from "./reduce/cumsum.ts";
+export { cummax, cummin, cumprod, prod } from "./reduce/products.ts";
 export { expandDims, flatten, reshape, squeeze } from "./shape/reshape.ts";
 export { moveAxis, swapAxes, transpose } from "./shape/transpose.ts";
 export { roll } from "./shape/roll.ts";

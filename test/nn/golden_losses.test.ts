@@ -1,27 +1,13 @@
 /** Losses and batch norm against PyTorch 1.13 in float64: values, gradients, Hessian-vector products. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  closeDevice,
-  crossEntropy,
-  grad,
-  hvp,
-  logSoftmax,
-  nll,
-  sigmoid,
-  type Tensor,
-  tensor,
-} from "../../engine/mod.ts";
+import { closeDevice, crossEntropy, logSoftmax, nll, sigmoid, type Tensor, tensor } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { near } from "../helpers/compare.ts";
 import { goldenJson } from "../helpers/golden.ts";
+import { type GoldenCase, goldenCases, wave } from "../helpers/reference/golden_cases.ts";
 import { refuses } from "../helpers/refuse.ts";
 
-const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const wave = (shape: readonly number[], a: number, scale = 1): Tensor =>
-  tensor(Float32Array.from({ length: count(shape) }, (_, i) => scale * Math.sin(a + 1.7393 * i + 0.001 * i * i)), {
-    shape,
-  });
 const golden = goldenJson("losses");
 
 const [p, t] = [wave([3, 5], 0), wave([3, 5], 1)];
@@ -42,7 +28,7 @@ const [a, b] = [wave([4, 6], 0), wave([4, 6], 1)];
 const [volume, image] = [wave([1, 2, 4, 5, 6], 0, 2), wave([2, 1, 7, 6], 0, 2)];
 
 /** A function of one tensor for each name in the file. */
-const cases: Record<string, readonly [(x: Tensor) => Tensor, Tensor]> = {
+const cases: Record<string, GoldenCase> = {
   ...Object.fromEntries(reductions.flatMap((reduction) => [
     [`mse ${reduction}`, [(x: Tensor) => nn.mse(x, t, { reduction }), p]],
     [`l1 ${reduction}`, [(x: Tensor) => nn.l1(x, t, { reduction }), p]],
@@ -89,19 +75,7 @@ const cases: Record<string, readonly [(x: Tensor) => Tensor, Tensor]> = {
   "cldice 2d": [(x) => nn.clDice(sigmoid(x), above([2, 1, 7, 6], -0.2)), image],
 };
 
-for (const [name, [loss, x]] of Object.entries(cases)) {
-  test(`${name}: value, gradient and hvp() are those of PyTorch`, async () => {
-    const wanted = golden[name];
-    near(await loss(x).data(), wanted.value, 3e-6, "value");
-    // A loss of each position is summed with weights.
-    const scalar = (x: Tensor): Tensor => {
-      const y = loss(x);
-      return y.rank === 0 ? y : y.mul(wave(y.shape, 0.3)).sum();
-    };
-    near(await grad(scalar)(x).data(), wanted.gradient, 2e-5, "gradient");
-    near(await hvp(scalar, [x], [wave(x.shape, 2)])[0].data(), wanted.hvp, 5e-5, "hvp");
-  });
-}
+goldenCases("losses", cases);
 
 test("softSkeleton() is that of the paper's algorithm in PyTorch", async () => {
   near(await nn.softSkeleton(sigmoid(image)).data(), golden["skeleton 2d"].value, 2e-6, "skeleton");

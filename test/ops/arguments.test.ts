@@ -39,8 +39,11 @@ const strangers: readonly (readonly [string, unknown])[] = [
 ];
 
 /** Elementwise operators of two operands take plain numbers. */
-const takesNumbers =
-  /^(add|sub|mul|div|pow|maximum|minimum|equal|notEqual|less|greater|lessEqual|greaterEqual|logicalAnd|logicalOr|where)$/;
+const takesNumbers = new RegExp(
+  "^(add|sub|mul|div|pow|mod|atan2|maximum|minimum|(not)?equal|(less|greater)(Equal)?|" +
+    "(logical|bitwise)(And|Or|Xor)|(left|right)Shift|where|lerp)$",
+  "i",
+);
 
 /** Their start is an array, or a tensor. */
 const takesArrays = /^dynamic(Update)?Slice$/;
@@ -57,11 +60,11 @@ const wrong: Record<string, readonly unknown[]> = {
   correction: [NaN, Infinity, 99],
   shape: [3, [-2], [0.5], [2 ** 20, 2 ** 20], ["a"]],
   size: [NaN, [-2], [0.5], [0], [2 ** 20, 2 ** 20]],
-  kernel: [NaN, 0, -1, 1.5, [1]],
-  stride: [NaN, 0, -1, 1.5, [1]],
-  padding: [NaN, -1, 0.5, [1]],
-  outputPadding: [NaN, -1, 0.5, [1], 9],
-  dilation: [NaN, 0, -1, 1.5, [1]],
+  kernel: [NaN, 0, -1, 1.5, [1, 1, 1, 1]],
+  stride: [NaN, 0, -1, 1.5, [1, 1, 1, 1]],
+  padding: [NaN, -1, 0.5, [1, 1, 1, 1]],
+  outputPadding: [NaN, -1, 0.5, [1, 1, 1, 1], 9],
+  dilation: [NaN, 0, -1, 1.5, [1, 1, 1, 1]],
   groups: [NaN, 0, -1, 1.5, 7],
   eps: [NaN, -1],
   weight: [1, [[1]], ones([9]), ones([2, 2])],
@@ -140,7 +143,7 @@ for (const e of entries) {
         } else outcome(e, replaced(stranger), `${what} for argument ${k}`);
         if (e.list && k === 0) refuses(e, replaced([tensors[0], stranger]), `${what} in its list`);
       }
-      if (value instanceof Tensor && (!numbers || (e.operator === "where" && k === 0))) {
+      if (value instanceof Tensor && (!numbers || (/^(where|lerp)$/.test(e.operator) && k === 0))) {
         refuses(e, replaced(3), `a number for argument ${k}`);
       }
     });
@@ -174,12 +177,15 @@ for (const e of entries) {
 }
 
 /** Operators that compute in f32 alone; f16 goes there and back. */
-const floats =
-  /^(softmax|logSoftmax|cosineSimilarity|cosineMatching|matmul|conv.*|.*Norm|weightStandardize|.*Pool[23]d|resize|resampleVolume|affineGrid|gridSample)$/;
+const floats = new RegExp(
+  "^(softmax|logSoftmax|cosineSimilarity|cosineMatching|matmul|conv.*|.*Norm|weightStandardize|.*Pool([123]d)?|" +
+    "resize|resampleVolume|affineGrid|gridSample)$",
+);
 
 /** The dtypes that an operator takes in place of that of input k. */
 function taken(e: Entry, k: number): readonly DType[] {
   if (e.operator === "cosineMatching" && k === 2) return ["bool"];
+  if (e.operator === "matmul" && e.about === "i32") return ["bool", "u32", "i32"];
   if (floats.test(e.operator) || (/^(crossEntropy|nll)$/.test(e.operator) && k === 0)) return ["f16", "f32"];
   if (/^(crossEntropy|nll|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];
   if (/^(takeAlongAxis|segmentSum|scatterAdd|dynamicSlice)$/.test(e.operator) && k === 1) return ["i32", "u32"];
@@ -189,11 +195,12 @@ function taken(e: Entry, k: number): readonly DType[] {
   if (e.operator === "oneHot") return ["i32", "u32"];
   if (e.operator === "resampleLabels") return ["bool", "i32", "u32"];
   if (e.operator.startsWith("random.")) return k === 0 ? ["u32"] : ["f16", "f32"];
+  if (/^(bitwise|left|right)/.test(e.operator)) return ["bool", "u32", "i32"];
   // The entry pads with a fraction.
-  if (e.operator === "pad") return ["f16", "f32"];
+  if (e.operator === "pad" && "value" in e.options!) return ["f16", "f32"];
   if (/^(distanceTransform|connectedComponents|fillHoles)$/.test(e.operator)) return ["bool", "u32", "i32", "f32"];
   const all: readonly DType[] = ["bool", "u32", "i32", "f16", "f32"];
-  return /^(max|min|argmax)$/.test(e.operator) ? all.slice(1) : all;
+  return /^(max|min|argmax|argmin|cummax|cummin)$/.test(e.operator) ? all.slice(1) : all;
 }
 
 test("entries of the table: each operator() takes the dtypes that it documents", () => {

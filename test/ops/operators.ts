@@ -1,5 +1,6 @@
 /** Every operator with small inputs: what tests that hold for all operators are driven by. */
 import { type Entry, type Extra, op, rest } from "../helpers/operator_entry.ts";
+import { noise } from "../helpers/noise.ts";
 import type { Input } from "../helpers/operator_inputs.ts";
 import {
   any,
@@ -50,7 +51,27 @@ const elementwise = [
   unary("isFinite", any, { half: "bool" }),
   unary("logicalNot", truth),
   ...["exp", "sin", "cos", "tanh", "erf", "sigmoid", "softplus", "gelu", "square"].map((name) => unary(name, any)),
-  ...["log", "log1p", "sqrt", "rsqrt"].map((name) => unary(name, positive)),
+  ...["exp2", "expm1", "tan", "atan", "sinh", "cosh", "asinh", "silu", "selu", "elu", "mish"].map((name) =>
+    unary(name, any)
+  ),
+  ...["log", "log1p", "sqrt", "rsqrt", "log2", "reciprocal"].map((name) => unary(name, positive)),
+  ...["asin", "acos", "atanh"].map((name) => unary(name, unit)),
+  op("acosh", [input((count, seed) => noise(count, seed).map((x) => 2.5 + x))(3, 5)]),
+  ...["hardSigmoid", "hardSwish"].map((name) => unary(name, any)),
+  ...["round", "ceil", "trunc"].map((name) =>
+    unary(name, apart(-1.5, -1, -0.5, 0, 0.5, 1, 1.5), { derivative: "zero" })
+  ),
+  op("elu", [apart(0)(3, 5)], { alpha: 0.3 }),
+  op("nanToNum", [any(3, 5)], { nan: 1 }),
+  op("atan2", [apart(0)(3, 1, 5), apart(0)(4, 1)]),
+  op("mod", [positive(3, 5)], null, rest(0.4)),
+  op("mod", [labels(9)(3, 5), labels(4, 1)(5)], null, { about: "i32" }),
+  op("lerp", [any(3, 5), any(5), unit(3, 1)]),
+  op("lerp", [any(3, 5), any(5)], null, rest(0.7)),
+  ...["bitwiseAnd", "bitwiseOr", "bitwiseXor", "leftShift", "rightShift"].map((name) =>
+    op(name, [labels(9)(3, 1, 5), labels(9)(4, 1)])
+  ),
+  op("bitwiseNot", [labels(9)(3, 5)]),
   unary("relu", apart(0)),
   op("leakyRelu", [apart(0)(3, 5)], { slope: 0.2 }),
   op("leakyRelu", [apart(0)(3, 5)], { slope: -0.3 }),
@@ -77,7 +98,7 @@ const elementwise = [
   ...["less", "greater", "lessEqual", "greaterEqual"].map((name) =>
     op(name, [any(3, 1, 5), any(4, 1)], null, { half: "bool" })
   ),
-  ...["logicalAnd", "logicalOr"].map((name) => op(name, [truth(3, 1, 5), truth(4, 1)])),
+  ...["logicalAnd", "logicalOr", "logicalXor"].map((name) => op(name, [truth(3, 1, 5), truth(4, 1)])),
   op("where", [truth(3, 5), any(5), any(3, 1)]),
   op("where", [truth(3, 5), any(3, 5)], null, rest(0)),
 ];
@@ -89,6 +110,16 @@ const reductions = [
     op(name, [distinct()(3, 4, 5)], { axes: [1], keepDims: true }),
   ]),
   op("variance", [any(3, 5)], { axes: [1], correction: 0 }),
+  op("std", [any(3, 5)], { axes: [1], correction: 0 }),
+  ...[1, 2, 3].map((ord) => op("norm", [apart(0)(3, 5)], { axes: [1], ord })),
+  op("norm", [distinct(0.25)(3, 5)], { ord: Infinity }, { about: "ord Infinity" }),
+  op("prod", [any(3, 4, 5)], { axes: [-1, 0] }),
+  op("prod", [any(3, 4)], { axes: [1], keepDims: true }),
+  op("cumprod", [any(3, 4, 5)], { axis: 1 }),
+  op("cumprod", [any(3, 5)], { reverse: true }),
+  ...["cummax", "cummin"].map((name) => op(name, [distinct()(3, 4, 5)], { axis: 1 })),
+  ...["any", "all"].map((name) => op(name, [truth(3, 5)], { axes: [1] })),
+  op("argmin", [distinct()(3, 4, 5)], { axis: 1 }, { half: "i32" }),
   op("sum", [truth(3, 5)], { axes: [0] }),
   op("max", [labels(9)(3, 5)], { axes: [0] }),
   op("argmax", [distinct()(3, 4, 5)], { axis: 1 }, { half: "i32" }),
@@ -145,6 +176,12 @@ const movement = [
   op("split", [any(3, 6)], { parts: 3, axis: 1 }),
   op("split", [any(5, 3)], { sizes: [1, 4] }),
   op("pad", [any(3, 5)], { before: [1, 0], after: 2, value: -0.5 }),
+  ...["reflect", "replicate", "circular"].map((mode) =>
+    op("pad", [any(3, 5)], { before: [1, 0], after: [2, 3], mode })
+  ),
+  op("pixelShuffle", [any(1, 8, 2, 3)], { factor: 2 }),
+  op("pixelUnshuffle", [any(1, 2, 4, 6)], { factor: 2 }),
+  op("unfold", [any(1, 2, 4, 5)], { kernel: [2, 3], stride: 2, padding: 1, dilation: [2, 1] }),
   op("concat", [any(3, 2), any(3, 1), any(3, 4)], { axis: 1 }, { list: true }),
   op(
     "concat",
@@ -198,6 +235,10 @@ const networks = [
   op("matmul", [any(3, 5), any(5, 4)]),
   op("matmul", [any(2, 1, 3, 5), any(3, 5, 4)], null, { about: "batches" }),
   op("matmul", [any(5), any(2, 5, 3)], null, { about: "vector" }),
+  op("matmul", [labels(9)(3, 5), labels(9)(5, 4)], null, { about: "i32" }),
+  op("conv1d", [any(2, 3, 7), any(4, 3, 2), any(4)], { stride: 2, padding: 1 }, biased),
+  op("conv1d", [any(1, 4, 7), any(6, 2, 4)], { groups: 2, padding: "same" }),
+  op("convTranspose1d", [any(2, 3, 4), any(3, 2, 3), any(2)], { stride: 2, padding: 1, outputPadding: 1 }, biased),
   op("conv2d", [any(2, 3, 5, 4), any(4, 3, 3, 2), any(4)], { stride: [2, 1], padding: 1 }, biased),
   op("conv2d", [any(1, 4, 5, 7), any(6, 2, 3, 3)], { groups: 2, dilation: [1, 2] }),
   op("conv3d", [any(1, 3, 3, 4, 5), any(4, 3, 3, 3, 3), any(4)], { padding: 1 }, biased),
@@ -214,6 +255,12 @@ const networks = [
   op("instanceNorm", [any(2, 3, 5, 2), positive(3), any(3)], { eps: 1e-3 }, affine),
   op("batchNorm", [any(3, 2, 5), positive(2), any(2)], { eps: 1e-3 }, affine),
   op("layerNorm", [any(3, 2, 5), positive(5), any(5)], { eps: 1e-3 }, affine),
+  op("layerNorm", [any(3, 2, 5), positive(2, 5), any(2, 5)], { normalizedShape: [2, 5] }, affine),
+  op("rmsNorm", [any(3, 2, 5), positive(5)], { eps: 1e-3 }, { named: ["weight"] }),
+  ...["maxPool1d", "avgPool1d"].map((name) => op(name, [distinct()(1, 2, 9)], { kernel: 3, stride: 2, padding: 1 })),
+  ...["adaptiveAvgPool", "adaptiveMaxPool"].map((name) => op(name, [distinct()(1, 2, 5, 6)], { size: [3, 2] })),
+  ...["globalAvgPool", "globalMaxPool"].map((name) => op(name, [distinct()(2, 3, 4, 5)])),
+  op("resize", [any(1, 2, 4, 5)], { scale: 1.5, mode: "linear" }),
   op("weightStandardize", [any(3, 2, 3, 3)], { eps: 1e-3 }),
   ...["maxPool2d", "avgPool2d"].map((name) =>
     op(name, [distinct()(2, 2, 5, 4)], { kernel: [3, 2], stride: 2, padding: [1, 0] })

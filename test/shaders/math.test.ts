@@ -1,10 +1,11 @@
 /**
- * Every function of shaders/math.wgsl.ts against float64 on dense ranges and on special values, on the adapter at
+ * Every function of shaders/math.wgsl.ts and trigonometry.wgsl.ts against float64 on dense ranges and on special values, on the adapter at
  * hand. Prints the largest error of each range.
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { mathFunctions, mathSource } from "../../shaders/math.wgsl.ts";
+import { trigonometricFunctions } from "../../shaders/trigonometry.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import type { Runner } from "../helpers/conv_kernel_runner.ts";
 
@@ -21,7 +22,7 @@ test.after(() => closeRunner(runner));
 async function evaluate(name: string, x: Float32Array, y?: Float32Array): Promise<Float32Array> {
   const n = x.length;
   const call = y ? `${name}(x[i], y[i])` : `${name}(x[i])`;
-  const source = `${mathSource([name])}
+  const source = `${mathSource([name], { ...mathFunctions, ...trigonometricFunctions })}
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 ${y ? "@group(0) @binding(1) var<storage, read> y: array<f32>;" : ""}
 @group(0) @binding(${y ? 2 : 1}) var<storage, read_write> result: array<f32>;
@@ -99,6 +100,27 @@ const ranges: Range[] = [
   { name: "vg_softplus", reference: softplus, x: () => even(-3, 3), relative: 4e-7 },
   { name: "vg_erf", reference: erf, x: () => even(-4.5, 4.5), relative: 6e-7, absolute: 6e-7 },
   { name: "vg_erf", reference: erf, x: () => powers(-100, 2), relative: 6e-7 },
+  { name: "vg_exp2", reference: (x) => 2 ** x, x: () => even(-125.9, 127.9), relative: 3e-7 },
+  { name: "vg_exp2", reference: (x) => 2 ** x, x: () => even(-1, 1), relative: 3e-7 },
+  { name: "vg_log2", reference: Math.log2, x: () => powers(-125.9, 127.9), relative: 4e-7 },
+  { name: "vg_log2", reference: Math.log2, x: () => even(0.5, 2), relative: 4e-7 },
+  { name: "vg_tan", reference: Math.tan, x: () => even(-1.5, 1.5), relative: 8e-7 },
+  { name: "vg_tan", reference: Math.tan, x: () => powers(-100, 0), relative: 6e-7 },
+  { name: "vg_atan", reference: Math.atan, x: () => even(-20, 20), relative: 4e-7 },
+  { name: "vg_atan", reference: Math.atan, x: () => powers(-100, 100), relative: 4e-7 },
+  { name: "vg_asin", reference: Math.asin, x: () => even(-1, 1), relative: 4e-7 },
+  { name: "vg_asin", reference: Math.asin, x: () => powers(-100, 0), relative: 4e-7 },
+  { name: "vg_acos", reference: Math.acos, x: () => even(-1, 1), absolute: 5e-7 },
+  { name: "vg_acos", reference: (x) => Math.acos(x), x: () => even(0.5, 1), relative: 6e-7 },
+  { name: "vg_sinh", reference: Math.sinh, x: () => even(-89.4, 89.4), relative: 8e-7 },
+  { name: "vg_sinh", reference: Math.sinh, x: () => powers(-100, 2), relative: 8e-7 },
+  { name: "vg_cosh", reference: Math.cosh, x: () => even(-89.4, 89.4), relative: 8e-7 },
+  { name: "vg_asinh", reference: Math.asinh, x: () => even(-20, 20), relative: 6e-7 },
+  { name: "vg_asinh", reference: Math.asinh, x: () => powers(-100, 127), relative: 6e-7 },
+  { name: "vg_acosh", reference: Math.acosh, x: () => even(1, 20), relative: 8e-7 },
+  { name: "vg_acosh", reference: Math.acosh, x: () => powers(0.1, 127), relative: 8e-7 },
+  { name: "vg_atanh", reference: Math.atanh, x: () => even(-0.99, 0.99), relative: 8e-7 },
+  { name: "vg_atanh", reference: Math.atanh, x: () => powers(-100, -0.1), relative: 8e-7 },
   { name: "vg_sqrt", reference: Math.sqrt, x: () => powers(-125.9, 127.9), relative: 6e-7 },
   { name: "vg_rsqrt", reference: (x) => 1 / Math.sqrt(x), x: () => powers(-125.9, 127.9), relative: 3e-7 },
 ];
@@ -215,6 +237,16 @@ test("vg_exp() and others take special values as C does", async () => {
     vg_erf: erf,
     vg_sqrt: Math.sqrt,
     vg_rsqrt: (x) => 1 / Math.sqrt(x),
+    vg_exp2: (x) => 2 ** x,
+    vg_log2: Math.log2,
+    vg_atan: Math.atan,
+    vg_asin: Math.asin,
+    vg_acos: Math.acos,
+    vg_sinh: Math.sinh,
+    vg_cosh: Math.cosh,
+    vg_asinh: Math.asinh,
+    vg_acosh: Math.acosh,
+    vg_atanh: Math.atanh,
   };
   const x = Float32Array.from(special);
   for (const [name, reference] of Object.entries(references)) {
@@ -244,6 +276,26 @@ test("vg_pow() takes every pair of special values as C does", async () => {
     // JavaScript differs from C in two cases: 1^y and (-1)^(+-inf) are 1 in C.
     const want = x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y;
     assert.ok(same(got[i], want), `vg_pow(${x}, ${y}) = ${got[i]}, not ${want}`);
+  });
+});
+
+test("vg_atan2() takes every pair of special values as C does", async () => {
+  const pairs = special.flatMap((y) => special.map((x) => [Math.fround(y), Math.fround(x)] as const));
+  const got = await evaluate("vg_atan2", Float32Array.from(pairs, (p) => p[0]), Float32Array.from(pairs, (p) => p[1]));
+  pairs.forEach(([y, x], i) => {
+    const want = Math.atan2(y, x);
+    assert.ok(same(got[i], want), `vg_atan2(${y}, ${x}) = ${got[i]}, not ${want}`);
+  });
+});
+
+test("vg_mod() is Python's remainder", async () => {
+  const values = [0, 1, -1, 0.5, 2.5, -2.5, 3, -3, 7, -7, 10.25, -10.25, 1000, Infinity, -Infinity, NaN];
+  const pairs = values.flatMap((a) => values.map((b) => [a, b] as const));
+  const got = await evaluate("vg_mod", Float32Array.from(pairs, (p) => p[0]), Float32Array.from(pairs, (p) => p[1]));
+  pairs.forEach(([a, b], i) => {
+    const r = a % b;
+    const want = r !== 0 && r < 0 !== b < 0 ? r + b : r;
+    assert.ok(same(got[i], want), `vg_mod(${a}, ${b}) = ${got[i]}, not ${want}`);
   });
 });
 

@@ -117,6 +117,17 @@ export const logicalAnd: BinaryOperator = compare("logicalAnd", "&", bool);
  */
 export const logicalOr: BinaryOperator = compare("logicalOr", "|", bool);
 /**
+ * Either a or b, as bool
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "voxgrad";
+ *
+ * await tensor([true, true]).logicalXor(tensor([true, false])).array(); // [false, true]
+ * ```
+ */
+export const logicalXor: BinaryOperator = compare("logicalXor", "!=", bool);
+/**
  * not x, as bool
  *
  * @example

@@ -269,21 +269,6 @@ export const relu: UnaryOperator = unary("relu", {
   inputs: numeric,
   d: [(t, c) => where(greater(c.output, 0), t, 0)],
 });
-/**
- * x Phi(x) with the normal distribution function, as PyTorch's default
- *
- * @example
- * ```ts
- * import { tensor } from "voxgrad";
- *
- * await tensor([-1, 0, 1]).gelu().array(); // [-0.1587, 0, 0.8413]
- * ```
- */
-export function gelu(x: Tensor): Tensor {
-  checkTensor("gelu", x);
-  return mul(x, mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5));
-}
-
 const leakyReluRow: Row<{ slope: number }> = {
   expr: ([x], { slope }) => select(infix(f32(slope), "*", x), x, infix(x, ">", f32(0))),
   inputs: float,

@@ -1,4 +1,4 @@
-/** 2D and 3D convolution and transposed convolution. */
+/** Convolution and transposed convolution of one, two and three dimensions. */
 import { isFloat } from "../../core/dtype.ts";
 import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import { checkShape, perAxis, type Shape } from "../../core/shape.ts";
@@ -6,24 +6,26 @@ import { Tensor } from "../../core/tensor.ts";
 import { forward, inputGrad } from "./conv_ops.ts";
 import type { ConvAttrs, Triple } from "./conv_split.ts";
 import { unifyFloatTypes } from "../promote_f16.ts";
+import { pad } from "../shape/pad.ts";
 import { reshape } from "../shape/reshape.ts";
 
 export interface ConvOptions {
   bias?: Tensor;
   /** One number for all axes, or one per axis. */
   stride?: number | readonly number[];
-  padding?: number | readonly number[];
+  /** On both sides. "same" (of convolutions with stride 1): the output has the size of the input. */
+  padding?: number | readonly number[] | "same";
   dilation?: number | readonly number[];
   groups?: number;
 }
 
-/** 2D is 3D with depth 1. */
+/** 1D and 2D are 3D with depth 1, 1D with height 1 too. */
 const raise = (x: Tensor, dims: number): Tensor =>
-  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], 1, ...x.shape.slice(2)] });
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], ...triple(x.shape.slice(2), 1)] });
 const lower = (x: Tensor, dims: number): Tensor =>
-  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], ...x.shape.slice(3)] });
+  dims === 3 ? x : reshape(x, { shape: [x.shape[0], x.shape[1], ...x.shape.slice(5 - dims)] });
 const triple = (list: readonly number[], fill: number): Triple =>
-  (list.length === 3 ? list : [fill, ...list]) as unknown as Triple;
+  [...new Array(3 - list.length).fill(fill), ...list] as unknown as Triple;
 
 function checkOperands(name: string, dims: number, x: unknown, w: unknown): void {
   for (
@@ -59,7 +61,7 @@ function geometry(
   check(Number.isInteger(groups) && groups >= 1, name, () => `groups is an integer >= 1, got ${show(groups)}`);
   return {
     stride: perAxis(name, "stride", options.stride ?? 1, dims, 1),
-    padding: perAxis(name, "padding", options.padding ?? 0, dims, 0),
+    padding: perAxis(name, "padding", options.padding ?? 0, dims, 0), // refuses "same"
     dilation: perAxis(name, "dilation", options.dilation ?? 1, dims, 1),
     groups,
   };
@@ -68,6 +70,7 @@ function geometry(
 function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: ConvOptions): Tensor {
   checkOptions(name, options, ["bias", "stride", "padding", "dilation", "groups"]);
   checkOperands(name, dims, x, w);
+  if (options.padding === "same") return convolveSame(name, dims, x, w, options);
   const { stride, padding, dilation, groups } = geometry(name, dims, options);
   const [channels, filters] = [x.shape[1], w.shape[0]];
   check(
@@ -105,6 +108,35 @@ function convolve(name: string, dims: number, x: Tensor, w: Tensor, options: Con
   return lower(forward(raise(x, dims), raise(w, dims), checkBias(name, options.bias, filters), attrs), dims);
 }
 
+/** An odd number of padding has one more at the end, as in PyTorch. */
+function convolveSame(name: string, dims: number, x: Tensor, w: Tensor, options: ConvOptions): Tensor {
+  const { stride, dilation } = geometry(name, dims, { ...options, padding: 0 });
+  check(
+    stride.every((s) => s === 1),
+    name,
+    () => `padding "same" is for stride 1, got ${show(stride)}; give numbers`,
+  );
+  const all = w.shape.slice(2).map((n, k) => dilation[k] * (n - 1));
+  const odd = all.map((n) => n % 2);
+  const padded = odd.some((n) => n > 0) ? pad(x, { after: [0, 0, ...odd] }) : x;
+  return convolve(name, dims, padded, w, { ...options, padding: all.map((n) => Math.floor(n / 2)) });
+}
+
+/**
+ * Cross-correlation of x [N, C, L] with w [K, C / groups, k], as torch.nn.functional.conv1d.
+ * @example
+ * ```ts
+ * import { conv1d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 3, 100] });
+ * const w = random.normal(random.key(1), { shape: [8, 3, 5] });
+ * const y = conv1d(x, w, { padding: "same" }); // [1, 8, 100]
+ * ```
+ */
+export const conv1d: (x: Tensor, w: Tensor, options?: ConvOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolve("conv1d", 1, x, w, options),
+);
+
 /**
  * Cross-correlation of x [N, C, H, W] with w [K, C / groups, kH, kW], as torch.nn.functional.conv2d.
  * @example
@@ -135,7 +167,8 @@ export const conv3d: (x: Tensor, w: Tensor, options?: ConvOptions) => Tensor = u
   (x, w, options = {}) => convolve("conv3d", 3, x, w, options),
 );
 
-export interface ConvTransposeOptions extends ConvOptions {
+export interface ConvTransposeOptions extends Omit<ConvOptions, "padding"> {
+  padding?: number | readonly number[];
   /** Added to one side of the output, below max(stride, dilation); default: 0. */
   outputPadding?: number | readonly number[];
 }
@@ -185,6 +218,22 @@ function convolveTransposed(name: string, dims: number, x: Tensor, w: Tensor, op
   };
   return lower(inputGrad(raise(x, dims), raise(w, dims), attrs, checkBias(name, options.bias, channels)), dims);
 }
+
+/**
+ * Transposed convolution of x [N, C, L] with w [C, K / groups, k], as torch.nn.functional.conv_transpose1d.
+ *
+ * @example
+ * ```ts
+ * import { convTranspose1d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 16] });
+ * const w = random.normal(random.key(1), { shape: [8, 4, 2] });
+ * const y = convTranspose1d(x, w, { stride: 2 }); // [1, 4, 32]
+ * ```
+ */
+export const convTranspose1d: (x: Tensor, w: Tensor, options?: ConvTransposeOptions) => Tensor = unifyFloatTypes(
+  (x, w, options = {}) => convolveTransposed("convTranspose1d", 1, x, w, options),
+);
 
 /**
  * Transposed convolution of x [N, C, H, W] with w [C, K / groups, kH, kW], as torch.nn.functional.conv_transpose2d.

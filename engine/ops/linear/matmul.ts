@@ -1,4 +1,5 @@
 /** matmul: matrix products and batched matrix products. */
+import { arithmetic, isFloat, promote } from "../../core/dtype.ts";
 import { check, refuseOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { broadcastShapes, checkShape, size } from "../../core/shape.ts";
@@ -6,10 +7,11 @@ import { node, Tensor } from "../../core/tensor.ts";
 import { lowerMatmul } from "../../../shaders/matmul.wgsl.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { scalar } from "../elementwise/creation.ts";
-import { add } from "../elementwise/elementwise.ts";
+import { add, cast, mul } from "../elementwise/elementwise.ts";
 import { computeInF32 } from "../promote_f16.ts";
 import { inParts, range, ranges } from "../split.ts";
-import { reshape } from "../shape/reshape.ts";
+import { sum } from "../reduce/reduce.ts";
+import { expandDims, reshape } from "../shape/reshape.ts";
 
 /** Which factors are stored transposed; never both, since no derivative needs it. */
 interface ProductAttrs {
@@ -99,6 +101,8 @@ export const product = (a: Tensor, b: Tensor, attrs: ProductAttrs): Tensor => {
 export const matmul: (a: Tensor, b: Tensor, ...rest: never[]) => Tensor = computeInF32(
   (a, b, ...rest) => {
     refuseOptions("matmul", rest);
+    const whole = [a, b].every((x) => x instanceof Tensor && !isFloat(x.dtype));
+    const dtype = whole ? arithmetic(promote(a.dtype, b.dtype)) : "f32";
     for (
       const [name, x] of [
         ["left", a],
@@ -106,9 +110,12 @@ export const matmul: (a: Tensor, b: Tensor, ...rest: never[]) => Tensor = comput
       ] as const
     ) {
       check(
-        x instanceof Tensor && x.dtype === "f32" && x.rank >= 1,
+        x instanceof Tensor && (whole || x.dtype === "f32") && x.rank >= 1,
         "matmul",
-        () => `the ${name} factor is an f32 tensor of rank >= 1, got ${x instanceof Tensor ? `${x}` : show(x)}`,
+        () =>
+          `the ${name} factor is a tensor of rank >= 1, and both are f32 or both integers, got ${
+            x instanceof Tensor ? `${x}` : show(x)
+          }`,
       );
     }
     const left = a.rank === 1 ? reshape(a, { shape: [1, a.size] }) : a;
@@ -120,7 +127,12 @@ export const matmul: (a: Tensor, b: Tensor, ...rest: never[]) => Tensor = comput
     const shape = [...batch, ...(a.rank === 1 ? [] : [n]), ...(b.rank === 1 ? [] : [m])];
     checkShape("matmul", shape);
     // An empty sum is 0.
-    if (k === 0 || size(shape) === 0) return scalar(0, "f32", shape);
+    if (k === 0 || size(shape) === 0) return scalar(0, dtype, shape);
+    if (whole) {
+      const [rows, columns] = [expandDims(left, { axis: left.rank }), expandDims(right, { axis: right.rank - 2 })];
+      const terms = mul(cast(rows, dtype), cast(columns, dtype));
+      return reshape(sum(terms, { axes: [terms.rank - 2] }), { shape });
+    }
     const flat = (x: Tensor, rows: number, columns: number): Tensor =>
       reshape(broadcastTo(x, { shape: [...batch, rows, columns] }), { shape: [size(batch), rows, columns] });
     return reshape(product(flat(left, n, k), flat(right, k, m), PLAIN), { shape });

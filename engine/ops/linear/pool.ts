@@ -116,7 +116,7 @@ function pool(
     x instanceof Tensor && x.rank === dims + 2 && x.dtype === "f32" && x.size > 0,
     name,
     () =>
-      `the input is a non-empty f32 tensor [N, C, ${dims === 3 ? "D, " : ""}H, W], got ${
+      `the input is a non-empty f32 tensor [N, C, ${["L", "H, W", "D, H, W"][dims - 1]}], got ${
         x instanceof Tensor ? `${x}` : show(x)
       }`,
   );
@@ -138,9 +138,9 @@ function pool(
   const output = space.map((n, k) => Math.floor((n + 2 * padding[k] - kernel[k]) / stride[k]) + 1);
   const shape: Shape = [x.shape[0], x.shape[1], ...output];
   checkShape(name, shape);
-  // 2D is 3D with depth 1.
+  // 2D is 3D with depth 1, 1D with height 1 too.
   const triple = (list: readonly number[], fill: number): readonly [number, number, number] =>
-    (dims === 3 ? list : [fill, ...list]) as unknown as readonly [number, number, number];
+    [...new Array(3 - dims).fill(fill), ...list] as unknown as readonly [number, number, number];
   const planes = reshape(x, { shape: [x.shape[0] * x.shape[1], size(space)] });
   const result = f(planes, {
     input: triple(space, 1),
@@ -153,6 +153,38 @@ function pool(
 }
 
 const largest = (planes: Tensor, a: PoolWindows): Tensor => pick(planes, indices(stopGradient(planes), a), a);
+
+/**
+ * Max pooling of x [N, C, L], as torch.nn.functional.max_pool1d; see maxPool2d.
+ *
+ * @throws VoxgradError for a window that does not fit, or padding over half the kernel
+ * @example
+ * ```ts
+ * import { maxPool1d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 32] });
+ * const y = maxPool1d(x, { kernel: 2 }); // [1, 8, 16]
+ * ```
+ */
+export const maxPool1d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("maxPool1d", 1, x, options, largest),
+);
+
+/**
+ * Average pooling of x [N, C, L], as torch.nn.functional.avg_pool1d; see avgPool2d.
+ *
+ * @throws VoxgradError for a window that does not fit, or padding over half the kernel
+ * @example
+ * ```ts
+ * import { avgPool1d, random } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [1, 8, 32] });
+ * const y = avgPool1d(x, { kernel: 2 }); // [1, 8, 16]
+ * ```
+ */
+export const avgPool1d: (x: Tensor, options: PoolOptions) => Tensor = computeInF32(
+  (x, options) => pool("avgPool1d", 1, x, options, mean),
+);
 
 /**
  * Max pooling of x [N, C, H, W], as torch.nn.functional.max_pool2d: padding is never chosen, NaN always is, and ties

@@ -1,7 +1,7 @@
 /** Group, instance, batch and layer normalization, and weight standardization. */
 import { check, checkOptions, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
-import { size } from "../../core/shape.ts";
+import { sameShape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "../elementwise/creation.ts";
 import { add, mul, rsqrt, square, sub } from "../elementwise/elementwise.ts";
@@ -196,8 +196,35 @@ export const batchNorm: (x: Tensor, options?: NormOptions) => Tensor = computeIn
   },
 );
 
+export interface LayerNormOptions extends NormOptions {
+  /** The last axes, over which x is normalized; default: the last one. Weight and bias have this shape. */
+  normalizedShape?: readonly number[];
+}
+
+/** The shape of the last axes of x, and x with these in one. */
+function lastAxes(name: string, x: Tensor, normalizedShape: readonly number[] | undefined): [number[], Tensor] {
+  const own = normalizedShape ?? x.shape.slice(-1);
+  check(
+    Array.isArray(own) && own.length > 0 && own.length <= x.rank &&
+      sameShape(own, x.shape.slice(x.rank - own.length)),
+    name,
+    () => `normalizedShape is that of the last axes of ${show(x.shape)}, got ${show(own)}`,
+  );
+  return [[...own], reshape(x, { shape: [x.size / size(own), size(own)] })];
+}
+
+/** A weight or bias of the shape of the last axes, as a vector. */
+function checkLast(name: string, key: string, value: Tensor | undefined, shape: readonly number[]): Tensor | undefined {
+  check(
+    value === undefined || (value instanceof Tensor && value.dtype === "f32" && sameShape(value.shape, shape)),
+    name,
+    () => `${key} is an f32 tensor of shape ${show(shape)}, got ${show(value)}`,
+  );
+  return value && reshape(value, { shape: [value.size] });
+}
+
 /**
- * Layer norm, Ba et al. 2016: normalizes x over its last axis; weight and bias [last].
+ * Layer norm, Ba et al. 2016: normalizes x over its last axis, or the last ones, as torch.nn.functional.layer_norm.
  *
  * @example
  * ```ts
@@ -205,21 +232,47 @@ export const batchNorm: (x: Tensor, options?: NormOptions) => Tensor = computeIn
  *
  * const x = random.normal(random.key(0), { shape: [2, 10, 64] });
  * const y = layerNorm(x, { weight: ones([64]), bias: zeros([64]) }); // [2, 10, 64]
+ * const z = layerNorm(x, { normalizedShape: [10, 64] }); // [2, 10, 64]
  * ```
  */
-export const layerNorm: (x: Tensor, options?: NormOptions) => Tensor = computeInF32(
+export const layerNorm: (x: Tensor, options?: LayerNormOptions) => Tensor = computeInF32(
   (x, options = {}) => {
-    checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
+    checkOptions("layerNorm", options, ["weight", "bias", "eps", "normalizedShape"]);
     checkInput("layerNorm", x, 1);
-    const [weight, bias] = checkAffine("layerNorm", x, x.rank - 1, options);
-    const channels = x.shape.at(-1)!;
-    const y = groupNorm(reshape(x, { shape: [x.size / channels, channels] }), {
+    const [shape, rows] = lastAxes("layerNorm", x, options.normalizedShape);
+    const channels = size(shape);
+    const y = groupNorm(rows, {
       groups: 1,
-      weight,
-      bias,
+      weight: checkLast("layerNorm", "weight", options.weight, shape) ?? scalar(1, "f32", [channels]),
+      bias: checkLast("layerNorm", "bias", options.bias, shape) ?? scalar(0, "f32", [channels]),
       eps: checkEps("layerNorm", options.eps ?? 1e-5),
     });
     return reshape(y, { shape: x.shape });
+  },
+);
+
+/**
+ * Root mean square norm, Zhang and Sennrich 2019: x / sqrt(mean(x^2) + eps) weight over the last axis, or the last
+ * ones, as torch.nn.functional.rms_norm.
+ *
+ * @param options.eps default: 1e-6
+ * @example
+ * ```ts
+ * import { ones, random, rmsNorm } from "voxgrad";
+ *
+ * const x = random.normal(random.key(0), { shape: [2, 10, 64] });
+ * const y = rmsNorm(x, { weight: ones([64]) }); // [2, 10, 64]
+ * ```
+ */
+export const rmsNorm: (x: Tensor, options?: Omit<LayerNormOptions, "bias">) => Tensor = computeInF32(
+  (x, options = {}) => {
+    checkOptions("rmsNorm", options, ["weight", "eps", "normalizedShape"]);
+    checkInput("rmsNorm", x, 1);
+    const [shape, rows] = lastAxes("rmsNorm", x, options.normalizedShape);
+    const weight = checkLast("rmsNorm", "weight", options.weight, shape);
+    const eps = checkEps("rmsNorm", options.eps ?? 1e-6);
+    const scaled = mul(rows, rsqrt(add(mean(square(rows), { axes: [1], keepDims: true }), eps)));
+    return reshape(weight ? mul(scaled, weight) : scaled, { shape: x.shape });
   },
 );
 

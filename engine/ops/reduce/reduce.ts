@@ -126,7 +126,7 @@ const minOp = extremum("min");
 const argmaxOp: Op<ReduceAttrs> = { name: "argmax", lowering: { kind: "reduce" }, vjp: null, batch, split };
 
 /** The axes to reduce, after checking all arguments. */
-function axesOf(name: string, x: Tensor, options: ReduceOptions, more: readonly string[] = []): number[] {
+export function axesOf(name: string, x: Tensor, options: ReduceOptions, more: readonly string[] = []): number[] {
   checkTensor(name, x);
   checkOptions(name, options, ["axes", "keepDims", ...more]);
   checkFlag(name, "keepDims", options.keepDims);
@@ -211,7 +211,9 @@ provideSumTo((x, shape) => {
   return reshape(axes.length === 0 ? x : sum(x, { axes }), { shape });
 });
 
-const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((product, k) => product * x.shape[k], 1);
+/** How many elements a reduction joins. */
+export const count = (x: Tensor, axes: readonly number[]): number =>
+  axes.reduce((product, k) => product * x.shape[k], 1);
 
 /**
  * Mean over axes, in f32.

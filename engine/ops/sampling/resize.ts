@@ -54,8 +54,36 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
   );
 }
 
+export interface ResizeOptions {
+  /** Of the output: one number for all axes of space, or one per axis. */
+  size?: number | readonly number[];
+  /** Or the factor of each axis: the output has floor(scale n) voxels, and the extents of both grids are aligned. */
+  scale?: number | readonly number[];
+  mode?: "nearest" | "linear" | "cubic";
+  alignCorners?: boolean;
+}
+
+/** The size of the output from the options. */
+function targetOf(x: Tensor, { size, scale }: ResizeOptions): number[] {
+  check(
+    (size === undefined) !== (scale === undefined),
+    "resize",
+    () => `give size or scale, got size ${show(size)} and scale ${show(scale)}`,
+  );
+  const space = x.shape.slice(2);
+  if (scale === undefined) return perAxis("resize", "size", size, space.length, 1);
+  const factors = typeof scale === "number" ? space.map(() => scale) : scale;
+  check(
+    Array.isArray(factors) && factors.length === space.length &&
+      factors.every((f, k) => typeof f === "number" && Math.floor(f * space[k]) >= 1 && f < Infinity),
+    "resize",
+    () => `scale is a number or ${space.length} of them that leave a voxel of ${show(x.shape)}, got ${show(scale)}`,
+  );
+  return space.map((n, k) => Math.floor(n * factors[k]));
+}
+
 /**
- * Resamples x [N, C, ...space] to space `size`, as torch.nn.functional.interpolate.
+ * Resamples x [N, C, ...space] to space `size`, or by `scale`, as torch.nn.functional.interpolate.
  *
  * @param options.mode "nearest" (default), "linear" (bi- or trilinear), "cubic" (Keys' kernel with a = -0.75, along
  *   every axis)
@@ -70,10 +98,10 @@ function resizeAxis(x: Tensor, attrs: ResizeAttrs): Tensor {
  */
 export const resize: (
   x: Tensor,
-  options: { size: number | readonly number[]; mode?: "nearest" | "linear" | "cubic"; alignCorners?: boolean },
+  options: ResizeOptions,
 ) => Tensor = computeInF32(
   (x, options) => {
-    checkOptions("resize", options, ["size", "mode", "alignCorners"]);
+    checkOptions("resize", options, ["size", "scale", "mode", "alignCorners"]);
     check(
       x instanceof Tensor && x.rank >= 3 && x.dtype === "f32" && x.size > 0,
       "resize",
@@ -87,7 +115,7 @@ export const resize: (
     );
     checkFlag("resize", "alignCorners", alignCorners);
     check(!(alignCorners && mode === "nearest"), "resize", () => `alignCorners has no meaning for mode "nearest"`);
-    const target = perAxis("resize", "size", options.size, x.rank - 2, 1);
+    const target = targetOf(x, options);
     checkShape("resize", [...x.shape.slice(0, 2), ...target]);
     // Shrinking axes first keeps the intermediate tensors small.
     const order = target.map((_, k) => k).sort((a, b) => target[a] / x.shape[a + 2] - target[b] / x.shape[b + 2]);
