@@ -1,17 +1,18 @@
 /** Forward mode: jvp, and hvp as forward over reverse. */
-import { check, checkFunction, fail, refuseOptions, show } from "../core/errors.ts";
+import { check, checkFunction, fail, show } from "../core/errors.ts";
 import { type Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { outermost } from "../ops/elementwise/loss_scale.ts";
-import { alike, between, directionsOf, floatOf, freshLeaves } from "./graph.ts";
+import { alias } from "../ops/shape/reshape.ts";
+import { alike, type ArgumentOptions, between, directionsOf, floatOf, freshLeaves, pick } from "./graph.ts";
 import { outputsOf } from "./region.ts";
 import { type Unit, unitOf } from "./unit.ts";
-import { differentiated } from "./reverse.ts";
+import { differentiated, type Picked } from "./reverse.ts";
 
 /** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
-function pushForward(
+export function pushForward(
   inputs: readonly Tensor[],
   tangents: readonly Tensor[],
   outputs: readonly Tensor[],
@@ -58,7 +59,8 @@ function pushForward(
  *
  * @param f a function from trees of tensors to a tree of tensors
  * @param primals its arguments, trees of f32 or f16 tensors
- * @param tangents one tree per primal, with the same structure and shapes
+ * @param tangents one tree per primal, or per entry of argnums, with the same structure and shapes
+ * @param options.argnums position or positions of the primals that move; the others may be anything. Default: all
  * @throws VoxgradError for tangents that do not fit, naming the path, and for an operator without a forward derivative
  * @example
  * ```ts
@@ -68,37 +70,84 @@ function pushForward(
  * await dy.array(); // [2, 40]
  * ```
  */
-export function jvp<P extends unknown[], R>(
+export function jvp<P extends unknown[], R, const O extends ArgumentOptions = ArgumentOptions>(
   f: (...primals: P) => R,
   primals: readonly [...P],
-  tangents: readonly [...NoInfer<P>],
-  ...rest: never[]
+  tangents: readonly [...NoInfer<Picked<P, O>>],
+  options: O = {} as O,
 ): [value: R, tangent: R] {
-  refuseOptions("jvp", rest);
-  return along("jvp", f, primals, tangents);
+  checkFunction("jvp", "the first argument", f);
+  const { of, picked } = pick("jvp", f, primals, options);
+  return along("jvp", of, picked, tangents);
 }
 
-/** jvp with the name of the calling function in its errors. */
-function along<P extends unknown[], R>(
+/** The value and the derivative along tangents, with the name of the calling function in its errors. */
+function along<R>(
   name: string,
-  f: (...primals: P) => R,
+  f: (...primals: unknown[]) => R,
   primals: readonly unknown[],
   tangents: readonly unknown[],
 ): [value: R, tangent: R] {
-  checkFunction(name, "the first argument", f);
-  check(
-    Array.isArray(primals) && Array.isArray(tangents) && primals.length === tangents.length,
-    name,
-    () => `primals and tangents are arrays of one length, got ${show(primals)} and ${show(tangents)}`,
-  );
+  const { value, push } = linearized(name, f, primals);
+  return [value, push(tangents)];
+}
+
+/** The value of f, and its derivative as a function of the tangents. */
+function linearized<R>(
+  name: string,
+  f: (...primals: unknown[]) => R,
+  primals: readonly unknown[],
+): { value: R; outputs: readonly Tensor[]; push: (tangents: readonly unknown[]) => R } {
   const fresh = primals.map((primal) => freshLeaves(name, primal));
   const points = fresh.flatMap((x) => x.leaves);
-  const directions = directionsOf(name, "the tangents", fresh.map((x) => x.tree), tangents);
-  const [, out] = outermost(() => callTraced(name, () => f(...(fresh.map((x) => x.tree) as P))));
+  const [, out] = outermost(() => callTraced(name, () => f(...fresh.map((x) => x.tree))));
   const outputs = outputsOf(name, out);
-  const results = pushForward(points, directions, outputs);
-  const tangent = results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape));
-  return [out, tree.rebuild(out, tangent) as R];
+  return {
+    value: out,
+    outputs,
+    push(tangents) {
+      check(
+        Array.isArray(tangents) && tangents.length === primals.length,
+        name,
+        () => `tangents are an array, one tree for each of the ${primals.length} primals, got ${show(tangents)}`,
+      );
+      const directions = directionsOf(name, "the tangents", fresh.map((x) => x.tree), tangents);
+      const results = pushForward(points, directions, outputs);
+      const tangent = results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape));
+      return tree.rebuild(out, tangent) as R;
+    },
+  };
+}
+
+/**
+ * The value of f at `primals`, and its derivative there as a linear function of tangents, as jax.linearize. f is called
+ * once; for many tangents at one point, vmap the pushforward.
+ *
+ * @param f a function from trees of tensors to a tree of tensors
+ * @param primals its arguments, trees of f32 or f16 tensors
+ * @param options.argnums position or positions of the primals that move; the others may be anything. Default: all
+ * @returns [value, pushforward]; the pushforward takes one tree per primal, or per entry of argnums, and returns the
+ *   structure and shapes of the value
+ * @throws VoxgradError as jvp; the pushforward throws for tangents that do not fit, naming the path
+ * @example
+ * ```ts
+ * import { linearize, tensor, vmap } from "voxgrad";
+ *
+ * const [y, push] = linearize((x) => x.square(), [tensor([1, 2])]);
+ * await push(tensor([1, 10])).array(); // [2, 40]
+ * await vmap(push)(tensor([[1, 0], [0, 1]])).array(); // [[2, 0], [0, 4]]
+ * ```
+ */
+export function linearize<P extends unknown[], R, const O extends ArgumentOptions = ArgumentOptions>(
+  f: (...primals: P) => R,
+  primals: readonly [...P],
+  options: O = {} as O,
+): [value: R, pushforward: (...tangents: Picked<P, O>) => R] {
+  checkFunction("linearize", "the first argument", f);
+  const { of, picked } = pick("linearize", f, primals, options);
+  const { value, outputs, push } = linearized("linearize", of, picked);
+  // The caller gets aliases: evaluating them does not drop the history that the pushforward needs.
+  return [tree.rebuild(value, outputs.map(alias)) as R, (...tangents) => push(tangents)];
 }
 
 /**
@@ -106,7 +155,9 @@ function along<P extends unknown[], R>(
  *
  * @param f returns a tensor of one element, f32 or f16
  * @param primals its arguments, trees of f32 or f16 tensors
- * @param tangents the vector: one tree per primal, with the same structure and shapes
+ * @param tangents the vector: one tree per primal, or per entry of argnums, with the same structure and shapes
+ * @param options.argnums position or positions of the primals to differentiate with respect to; the others may be
+ *   anything. Default: all
  * @throws VoxgradError as grad and jvp
  * @example
  * ```ts
@@ -116,14 +167,14 @@ function along<P extends unknown[], R>(
  * await hv.array(); // [6, 12]
  * ```
  */
-export function hvp<P extends unknown[]>(
+export function hvp<P extends unknown[], const O extends ArgumentOptions = ArgumentOptions>(
   f: (...primals: P) => Tensor,
   primals: readonly [...P],
-  tangents: readonly [...NoInfer<P>],
-  ...rest: never[]
-): P {
-  refuseOptions("hvp", rest);
+  tangents: readonly [...NoInfer<Picked<P, O>>],
+  options: O = {} as O,
+): Picked<P, O> {
   checkFunction("hvp", "the first argument", f);
-  const gradient = (...args: P): P => differentiated("hvp", (all: P) => f(...all))(args)[1] as P;
-  return along("hvp", gradient, primals, tangents)[1];
+  const { of, picked } = pick("hvp", f, primals, options);
+  const gradient = (...args: unknown[]): unknown => differentiated("hvp", (all: unknown[]) => of(...all))(args)[1];
+  return along("hvp", gradient, picked, tangents)[1] as Picked<P, O>;
 }

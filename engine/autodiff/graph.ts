@@ -1,6 +1,6 @@
 /** Graph traversal between the inputs of a derivative and its outputs. */
 import { type DType, isFloat } from "../core/dtype.ts";
-import { check, show } from "../core/errors.ts";
+import { check, checkOptions, ifTraced, show } from "../core/errors.ts";
 import { checkPair, pairLeaves } from "../core/pair.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
@@ -60,3 +60,50 @@ export const floatOf = (dtype: DType): DType => (isFloat(dtype) ? dtype : "f32")
 
 /** Casts a tangent or cotangent to the dtype of the tensor it belongs to. */
 export const alike = (t: Tensor, of: Tensor): Tensor => cast(t, floatOf(of.dtype));
+
+/** Which arguments a derivative is with respect to. */
+export interface ArgumentOptions {
+  /** Position of an argument, or a list of positions. */
+  argnums?: number | readonly number[];
+}
+
+/** The positions that argnums lists. */
+export function positionsOf(name: string, argnums: unknown): readonly number[] {
+  const positions = (typeof argnums === "number" ? [argnums] : argnums) as readonly number[];
+  check(
+    Array.isArray(positions) &&
+      positions.length > 0 &&
+      positions.every((k) => Number.isInteger(k) && k >= 0) &&
+      new Set(positions).size === positions.length,
+    name,
+    () =>
+      `argnums is the position of an argument from 0 on, or a list of different ones, got ${show(argnums)}` +
+      ifTraced(argnums),
+  );
+  return positions;
+}
+
+/** f as a function of the primals that argnums lists, and those; without argnums of all. */
+export function pick<P extends unknown[], R>(
+  name: string,
+  f: (...primals: P) => R,
+  primals: unknown,
+  options: ArgumentOptions,
+): { of: (...picked: unknown[]) => R; picked: unknown[] } {
+  checkOptions(name, options, ["argnums"]);
+  check(Array.isArray(primals), name, () => `primals are an array, one entry per argument, got ${show(primals)}`);
+  const given: unknown[] = primals;
+  if (options.argnums === undefined) return { of: f as (...picked: unknown[]) => R, picked: given };
+  const positions = positionsOf(name, options.argnums);
+  for (const k of positions) {
+    check(k < given.length, name, () => `argnums lists the argument ${k}, there are ${given.length} primals`);
+  }
+  return {
+    of(...picked) {
+      const all = [...given];
+      positions.forEach((k, j) => (all[k] = picked[j]));
+      return f(...(all as P));
+    },
+    picked: positions.map((k) => given[k]),
+  };
+}

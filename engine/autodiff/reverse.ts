@@ -1,6 +1,6 @@
 /** Reverse mode: vjp, grad, valueAndGrad. */
 import { isFloat } from "../core/dtype.ts";
-import { check, checkFlag, checkFunction, checkOptions, fail, refuseOptions, show } from "../core/errors.ts";
+import { check, checkFlag, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
@@ -8,7 +8,7 @@ import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { add } from "../ops/elementwise/elementwise.ts";
 import { alias } from "../ops/shape/reshape.ts";
-import { alike, between, directionsOf, freshLeaves } from "./graph.ts";
+import { alike, type ArgumentOptions, between, directionsOf, freshLeaves, pick, positionsOf } from "./graph.ts";
 import { outputsOf } from "./region.ts";
 import { type Unit, unitOf } from "./unit.ts";
 import { outermost, scaledPullBack } from "../ops/elementwise/loss_scale.ts";
@@ -69,8 +69,10 @@ export function pullBack(
  *
  * @param f a function from trees of tensors to a tree of tensors
  * @param primals its arguments, trees of f32 or f16 tensors
- * @returns [value, pullback]; a cotangent has the structure and shapes of the value, and the pullback returns the
- *   structure and shapes of the primals
+ * @param options.argnums position or positions of the primals to differentiate with respect to; the others may be
+ *   anything. Default: all
+ * @returns [value, pullback]; a cotangent has the structure and shapes of the value, and the pullback returns a list
+ *   with the structure and shapes of the primals, or of those in argnums
  * @throws VoxgradError for primals that are not an array of trees of float tensors; the pullback throws for a
  *   cotangent that does not fit, naming the path
  * @example
@@ -82,31 +84,35 @@ export function pullBack(
  * await dx.array(); // [2, 4, 6]
  * ```
  */
-export function vjp<P extends unknown[], R>(
+export function vjp<P extends unknown[], R, const O extends ArgumentOptions = ArgumentOptions>(
   f: (...primals: P) => R,
   primals: readonly [...P],
-  ...rest: never[]
-): [value: R, pullback: (cotangent: R) => P] {
-  refuseOptions("vjp", rest);
+  options: O = {} as O,
+): [value: R, pullback: (cotangent: R) => Picked<P, O>] {
   checkFunction("vjp", "the first argument", f);
-  check(Array.isArray(primals), "vjp", () => `primals are an array, one entry per argument, got ${show(primals)}`);
-  const fresh = primals.map((primal) => freshLeaves("vjp", primal));
-  const [, out] = outermost(() => callTraced("vjp", () => f(...(fresh.map((x) => x.tree) as P))));
+  const { of, picked } = pick("vjp", f, primals, options);
+  const fresh = picked.map((primal) => freshLeaves("vjp", primal));
+  const [, out] = outermost(() => callTraced("vjp", () => of(...fresh.map((x) => x.tree))));
   const outputs = outputsOf("vjp", out);
   // The caller gets aliases: evaluating them does not drop the history that the pullback needs.
   const value = tree.rebuild(out, outputs.map(alias)) as R;
-  const pullback = (cotangent: R): P => {
+  const pullback = (cotangent: R): Picked<P, O> => {
     const grads = pullBack(
       fresh.flatMap((x) => x.leaves),
       outputs,
       directionsOf("vjp", "the cotangents", out, cotangent),
     );
-    return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length))) as P;
+    return fresh.map((x) => tree.rebuild(x.tree, grads.splice(0, x.leaves.length))) as Picked<P, O>;
   };
   return [value, pullback];
 }
 
-export interface GradOptions {
+/** The primals that argnums lists, as a tuple; all without argnums. */
+export type Picked<P extends readonly unknown[], O> = O extends { argnums: infer N }
+  ? N extends readonly unknown[] ? { -readonly [K in keyof N]: Argument<P, N[K]> } : [Argument<P, N>]
+  : P;
+
+export interface GradOptions extends ArgumentOptions {
   /**
    * Position of the argument to differentiate with respect to, or a list of positions, which returns a list. Default:
    * 0.
@@ -175,15 +181,7 @@ export function differentiated<A extends unknown[]>(
   options: ValueAndGradOptions = {},
 ): (...args: A) => [value: unknown, gradient: unknown] {
   const { argnums = 0, hasAux = false } = options;
-  const positions = (typeof argnums === "number" ? [argnums] : argnums) as readonly number[];
-  check(
-    Array.isArray(positions) &&
-      positions.length > 0 &&
-      positions.every((k) => Number.isInteger(k) && k >= 0) &&
-      new Set(positions).size === positions.length,
-    name,
-    () => `argnums is the position of an argument from 0 on, or a list of different ones, got ${show(argnums)}`,
-  );
+  const positions = positionsOf(name, argnums);
   return (...args) => {
     const fresh = positions.map((k) => freshLeaves(name, args[k]));
     const leaves = fresh.flatMap((x) => x.leaves);

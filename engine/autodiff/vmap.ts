@@ -1,5 +1,5 @@
 /** vmap: applies a per-example function to a batch. */
-import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
+import { check, checkFunction, checkOptions, fail, isPlain, show } from "../core/errors.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
@@ -53,14 +53,60 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
   }
 }
 
+/** A batch axis, null for none, or a tree of them that is the beginning of the tree that it is for. */
+export type Axes = number | null | readonly Axes[] | { readonly [name: string]: Axes };
+
+/** Whether axes are well formed. */
+function areAxes(axes: unknown): axes is Axes {
+  if (Array.isArray(axes)) return axes.every(areAxes);
+  if (isPlain(axes)) return Object.values(axes).every(areAxes);
+  return axes === null || Number.isInteger(axes);
+}
+
+/** Applies f to the leaves of a value with their axes. `what` names the value in errors. */
+function mapAxes(
+  what: string,
+  value: unknown,
+  axes: Axes,
+  f: (leaf: Tensor, axis: number | null, at: string) => unknown,
+) {
+  const visit = (level: unknown, axes: Axes, path: string): unknown => {
+    const at = `${what}${path && `, ${path}`}`;
+    const join = (key: string): string => (path === "" ? key : `${path}.${key}`);
+    if (axes === null || typeof axes === "number") {
+      return tree.map<unknown, unknown>(level, (leaf, below) => {
+        const place = below === "" ? at : `${what}, ${join(below)}`;
+        return leaf instanceof Tensor ? f(leaf, axes, place) : leaf;
+      });
+    }
+    check(
+      Array.isArray(axes) ? Array.isArray(level) && axes.length === level.length : isPlain(level),
+      "vmap",
+      () => `the axes of ${at} are ${show(axes)}, which does not fit ${show(level)}`,
+    );
+    const children = level as Record<string, unknown>;
+    const given = axes as Readonly<Record<string, Axes>>;
+    const stranger = Object.keys(given).find((key) => !Object.hasOwn(children, key));
+    check(stranger === undefined, "vmap", () => `the axes of ${at} name ${stranger}, which ${show(level)} lacks`);
+    const mapped = Object.keys(children).map((key) => {
+      check(Object.hasOwn(given, key), "vmap", () => `the axes of ${at} lack ${key}: an axis, or null for none`);
+      return [key, visit(children[key], given[key], join(key))] as const;
+    });
+    return Array.isArray(level) ? mapped.map(([, child]) => child) : Object.fromEntries(mapped);
+  };
+  return visit(value, axes, "");
+}
+
 /**
  * Batches f: arguments have one more axis, f sees one example, and its results are stacked along a new axis.
- * Operators run batched, not in a loop. Composes with grad, jvp, hvp, checkpoint, compile and itself.
+ * Operators run batched, not in a loop. Composes with grad, jvp, hvp, checkpoint, scan, compile and itself.
  *
- * @param options.inAxes the batch axis of all arguments (default: 0), or one entry per argument: an axis, or null for
- *   an argument shared by all examples. It applies to all tensors of an argument's tree.
- * @param options.outAxis the batch axis of the results (default: 0)
- * @throws VoxgradError at the call, for batches of different sizes, and for operators that cannot be batched
+ * @param options.inAxes the batch axis of all arguments (default: 0), or one entry per argument: an axis, null for an
+ *   argument shared by all examples, or for a tree a tree of these by name: `[{ weight: 0, bias: null }, 0]`
+ * @param options.outAxes the batch axis of the results (default: 0), or a tree of axes like the result. null gives a
+ *   result that is the same for all examples without the batch axis
+ * @throws VoxgradError at the call, for batches of different sizes, axes that do not fit, naming the path, operators that
+ *   cannot be batched, and results with outAxes null that differ between examples
  * @example
  * ```ts
  * import { grad, ones, type Tensor, vmap } from "voxgrad";
@@ -71,18 +117,17 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
  */
 export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
   f: (...args: A) => R,
-  options: { inAxes?: number | readonly (number | null)[]; outAxis?: number } = {},
+  options: { inAxes?: number | readonly Axes[]; outAxes?: Axes } = {},
 ): (...args: A) => R {
   checkFunction("vmap", "the first argument", f);
-  checkOptions("vmap", options, ["inAxes", "outAxis"]);
-  const { inAxes = 0, outAxis = 0 } = options;
-  const whole = (axis: unknown): boolean => Number.isInteger(axis);
+  checkOptions("vmap", options, ["inAxes", "outAxes"]);
+  const { inAxes = 0, outAxes = 0 } = options;
   check(
-    whole(inAxes) || (Array.isArray(inAxes) && inAxes.every((axis) => axis === null || whole(axis))),
+    Number.isInteger(inAxes) || (Array.isArray(inAxes) && areAxes(inAxes)),
     "vmap",
-    () => `inAxes is an axis or one axis or null an argument, got ${show(inAxes)}`,
+    () => `inAxes is an axis, or for each argument an axis, null or a tree of them, got ${show(inAxes)}`,
   );
-  check(whole(outAxis), "vmap", () => `outAxis is an axis, got ${show(outAxis)}`);
+  check(areAxes(outAxes), "vmap", () => `outAxes is an axis, null or a tree of them, got ${show(outAxes)}`);
   return (...args) => {
     check(
       !Array.isArray(inAxes) || inAxes.length === args.length,
@@ -92,12 +137,9 @@ export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
     const known: Batches = new Map();
     let size: number | null = null;
     let first = Infinity;
-    const inside = args.map((arg, k) => {
-      const axis = typeof inAxes === "number" ? inAxes : inAxes[k];
-      if (axis === null) return arg;
-      return tree.map(arg, (leaf, path) => {
-        if (!(leaf instanceof Tensor)) return leaf;
-        const where = `argument ${k}${path && `, ${path}`}`;
+    const inside = args.map((arg, k) =>
+      mapAxes(`argument ${k}`, arg, typeof inAxes === "number" ? inAxes : inAxes[k], (leaf, axis, where) => {
+        if (axis === null) return leaf;
         const at = axis < 0 ? axis + leaf.rank : axis;
         check(at >= 0 && at < leaf.rank, "vmap", () => `${where} is ${leaf}, which has no axis ${axis}`);
         size ??= leaf.shape[at];
@@ -111,18 +153,21 @@ export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
         first = Math.min(first, example.id);
         known.set(example, moveAxis(leaf, { source: at, destination: 0 }));
         return example;
-      });
-    });
+      })
+    );
     check(size !== null, "vmap", () => "no argument has a tensor to map over");
     const out = callTraced("vmap", () => f(...(inside as A)));
     const leaves: unknown[] = tree.leaves<unknown>(out);
     for (const leaf of leaves) refusePromise("vmap", leaf);
     batch(leaves.filter((t) => t instanceof Tensor), known, size, first);
-    return tree.map<unknown, unknown>(out, (t) => {
-      if (!(t instanceof Tensor)) return t;
+    return mapAxes("the result", out, outAxes, (t, axis, where) => {
+      if (axis === null) {
+        check(!known.has(t), "vmap", () => `outAxes is null for ${where}, which differs between the examples`);
+        return t;
+      }
       const result = known.get(t) ?? repeat(t, size!);
-      const to = outAxis < 0 ? outAxis + result.rank : outAxis;
-      check(to >= 0 && to < result.rank, "vmap", () => `outAxis ${outAxis} is no axis of a result ${result}`);
+      const to = axis < 0 ? axis + result.rank : axis;
+      check(to >= 0 && to < result.rank, "vmap", () => `outAxes ${axis} is no axis of ${where}, ${result}`);
       return moveAxis(result, { source: 0, destination: to });
     }) as R;
   };

@@ -18,7 +18,8 @@ const truth = tensor([true, false]);
 /** An error of ours with this message, thrown or rejected with. */
 const strangers = [undefined, null, "f", 1, {}, [], x];
 
-for (const name of ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkpoint", "customVjp", "compile"]) {
+const takers = ["grad", "valueAndGrad", "vjp", "jvp", "hvp", "vmap", "checkpoint", "customVjp", "customJvp", "compile"];
+for (const name of [...takers, "jacobian", "hessian", "linearize"]) {
   test(`${name}() throws on what is not a function`, async () => {
     for (const stranger of strangers) {
       const message = new RegExp(`^${name}: (f|the( first)? argument) is a function, got `);
@@ -58,6 +59,9 @@ test("grad() and valueAndGrad() throw on bad arguments and results", async () =>
 test("vjp() throws on bad primals, results and cotangents", async () => {
   await refuses(() => api.vjp(total, x), /^vjp: primals are an array, one entry per argument, got Tensor/);
   await refuses(() => api.vjp(total), /^vjp: primals are an array, one entry per argument, got undefined$/);
+  await refuses(() => api.vjp(total, [x], { argnums: 1 }), /^vjp: argnums lists the argument 1, there are 1 primals$/);
+  await refuses(() => api.vjp(total, [x], { argnums: [0, 0] }), /^vjp: argnums is the position of an argument from 0/);
+  await refuses(() => api.vjp(total, [x], { args: 0 }), /^vjp: unknown option "args"; it takes argnums$/);
   await refuses(() => api.vjp(total, ["a"]), /^vjp: arguments are trees of tensors, got "a"$/);
   await refuses(() => api.vjp(total, [whole]), /^vjp: the argument is i32, which has no gradient/);
   await refuses(() => api.vjp(() => [x, 1], [x]), /^vjp: the function gives a tree of tensors, got the leaf 1$/);
@@ -73,13 +77,26 @@ test("jvp() and hvp() throw on primals and tangents that do not match", async ()
     const of = api[name];
     await refuses(
       () => of(total),
-      new RegExp(`^${name}: primals and tangents are arrays of one length, got undefined and`),
+      new RegExp(`^${name}: primals are an array, one entry per argument, got undefined$`),
     );
     await refuses(
       () => of(total, x, x),
-      new RegExp(`^${name}: primals and tangents are arrays of one length, got Tensor`),
+      new RegExp(`^${name}: primals are an array, one entry per argument, got Tensor`),
     );
-    await refuses(() => of(total, [x], []), new RegExp(`^${name}: primals and tangents are arrays of one length`));
+    for (const tangents of [[], [x, x], x, undefined]) {
+      await refuses(
+        () => of(total, [x], tangents),
+        new RegExp(`^${name}: tangents are an array, one tree for each of`),
+      );
+    }
+    await refuses(
+      () => of(total, [x, x], [x, x], { argnums: 1 }),
+      new RegExp(`^${name}: tangents are an array, one tree for each of the 1 primals`),
+    );
+    await refuses(
+      () => of(total, [x], [x], { argnums: -1 }),
+      new RegExp(`^${name}: argnums is the position of an arg`),
+    );
     await refuses(
       () => of(total, [whole], [whole]),
       new RegExp(`^${name}: the argument is i32, which has no gradient`),
@@ -96,22 +113,80 @@ test("jvp() and hvp() throw on primals and tangents that do not match", async ()
   await refuses(() => api.hvp(same, [x], [x]), /^hvp: the function gives one number of dtype f32 or f16, got Tensor/);
 });
 
+test("jacobian() and hessian() throw on bad options, arguments and results", async () => {
+  for (const name of ["jacobian", "hessian"]) {
+    await refuses(
+      () => api[name](same, { argnums: "a" })(x),
+      new RegExp(`^${name}: argnums is the position of an arg`),
+    );
+    await refuses(() => api[name](same, { axis: 0 }), new RegExp(`^${name}: unknown option "axis"; it takes argnums`));
+    await refuses(() => api[name](same)(whole), new RegExp(`^${name}: the argument is i32, which has no gradient`));
+    await refuses(
+      () => api[name]((t: Tensor) => t.argmax())(x),
+      new RegExp(`^${name}: the function gives f32 or f16, which have derivatives, got Tensor\\(i32`),
+    );
+    await refuses(
+      () => api[name](() => 1)(x),
+      new RegExp(`^${name}: the function gives a tree of tensors, got the leaf 1$`),
+    );
+    await refuses(() => api[name](async () => x)(x), new RegExp(`^${name}: the function is asynchronous`));
+  }
+  await refuses(() => api.jacobian(same, { mode: "both" }), /^jacobian: mode is "forward" or "reverse", got "both"$/);
+});
+
 test("vmap() throws on bad options, axes and arguments", async () => {
   await refuses(() => api.vmap(same, null), /^vmap: options are an object, got null; it takes /);
-  await refuses(() => api.vmap(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxis$/);
-  for (const inAxes of [0.5, "a", NaN, [0.5], ["a"]]) {
-    await refuses(() => api.vmap(same, { inAxes }), /^vmap: inAxes is an axis or one axis or null an argument, got /);
+  await refuses(() => api.vmap(same, { axis: 0 }), /^vmap: unknown option "axis"; it takes inAxes, outAxes$/);
+  for (const inAxes of [0.5, "a", NaN, [0.5], ["a"], [{ w: "a" }], { w: 0 }, null]) {
+    await refuses(() => api.vmap(same, { inAxes }), /^vmap: inAxes is an axis, or for each argument an axis, null or /);
   }
-  for (const outAxis of [0.5, "a", NaN, [0]]) {
-    await refuses(() => api.vmap(same, { outAxis }), /^vmap: outAxis is an axis, got /);
+  for (const outAxes of [0.5, "a", NaN, { y: [0.5] }]) {
+    await refuses(() => api.vmap(same, { outAxes }), /^vmap: outAxes is an axis, null or a tree of them, got /);
   }
+  const tree = { w: ones([3, 2]), parts: [ones([3]), ones([2])] };
+  const over = (inAxes: unknown, outAxes: unknown = 0) => () => api.vmap(same, { inAxes, outAxes })(tree);
+  await refuses(over([{ w: 0 }]), /^vmap: the axes of argument 0 lack parts: an axis, or null for none$/);
+  await refuses(
+    over([{ w: 0, parts: null, b: 0 }]),
+    /^vmap: the axes of argument 0 name b, which \{ w, parts \} lacks$/,
+  );
+  await refuses(
+    over([{ w: 0, parts: [0] }]),
+    /^vmap: the axes of argument 0, parts are \[0\], which does not fit \[Ten/,
+  );
+  await refuses(
+    over([{ w: { a: 0 }, parts: 0 }]),
+    /^vmap: the axes of argument 0, w are \{ a \}, which does not fit Ten/,
+  );
+  await refuses(over([{ w: 0, parts: 0 }]), /^vmap: argument 0, parts\.1 is .*: 2 examples along axis 0, other/);
+  await refuses(
+    over([{ w: 0, parts: [0, 1] }]),
+    /^vmap: argument 0, parts\.1 is Tensor\(f32\[2\]\), which has no axis 1$/,
+  );
+  await refuses(
+    over([{ w: 0, parts: [0, null] }], { w: 0, parts: null }),
+    /^vmap: outAxes is null for the result, parts\.0, which differs between the examples$/,
+  );
   await refuses(() => api.vmap(same, { inAxes: [0, 0] })(x), /^vmap: inAxes has 2 entries for 1 arguments$/);
   await refuses(() => api.vmap(same)(), /^vmap: no argument has a tensor to map over$/);
   await refuses(() => api.vmap(same)(1), /^vmap: no argument has a tensor to map over$/);
   await refuses(() => api.vmap(same)(ones([])), /^vmap: argument 0 is Tensor\(f32\[\]\), which has no axis 0$/);
   await refuses(() => api.vmap(vg.add)(x, ones([3])), /^vmap: argument 1 is .*: 3 examples along axis 0, other/);
-  await refuses(() => api.vmap(same, { outAxis: 2 })(x), /^vmap: outAxis 2 is no axis of a result Tensor/);
+  await refuses(() => api.vmap(same, { outAxes: 2 })(x), /^vmap: outAxes 2 is no axis of the result, Tensor/);
   await refuses(() => api.vmap(async () => x)(x), /^vmap: the function is asynchronous/);
+});
+
+test("customJvp() throws on bad functions and rules", async () => {
+  await refuses(() => api.customJvp(same), /^customJvp: rule is a function, got undefined$/);
+  await refuses(() => api.customJvp(same, same, {}), /^customJvp: it takes no options, got \{\}$/);
+  const by = (rule: unknown) => () => vg.jvp(api.customJvp(same, rule) as any, [x], [x]);
+  await refuses(by(same), /^customJvp: the rule gives \[output, tangent\], got \[Tensor/);
+  await refuses(
+    by(() => [x, 1]),
+    /^customJvp: the tangent that the rule gives: a tensor like .* belongs there, got 1$/,
+  );
+  await refuses(by(() => [x, ones([2])]), /^customJvp: the tangent that the rule gives: the shape is that of Tensor/);
+  await refuses(by(async () => [x, x]), /^customJvp: the function is asynchronous/);
 });
 
 test("checkpoint() and customVjp() throw on bad functions and rules", async () => {

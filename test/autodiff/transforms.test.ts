@@ -151,7 +151,7 @@ test("customVjp() throws on rules that give the wrong tree", () => {
 test("vmap() maps axes in and out, shared arguments, trees and results without a batch", async () => {
   const [a, b] = [filled([4, 3, 5], 7), filled([5, 2], 8)];
   const f = (m: Tensor, n: Tensor) => ({ product: vg.matmul(m, n), constant: n.sum(), index: m.argmax({ axis: 1 }) });
-  const got = vmap(f, { inAxes: [1, null], outAxis: -1 })(a, b);
+  const got = vmap(f, { inAxes: [1, null], outAxes: -1 })(a, b);
   const rows = [0, 1, 2].map((k) => f(a.slice({ start: [0, k], end: [4, k + 1] }).squeeze({ axes: [1] }), b));
   for (const name of ["product", "constant", "index"] as const) {
     await same(got[name], vg.stack(rows.map((r) => r[name]), { axis: -1 }), 0);

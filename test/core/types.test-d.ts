@@ -4,19 +4,26 @@
 import {
   checkpoint,
   compile,
+  cond,
   customVjp,
   evaluate,
+  foriLoop,
   grad,
+  hessian,
   hvp,
+  jacobian,
   jvp,
+  linearize,
   loadParameters,
   ones,
+  scan,
   type Tensor,
   type Tree,
   tree,
   valueAndGrad,
   vjp,
   vmap,
+  whileLoop,
 } from "voxgrad";
 import { adam, clipGradNorm, convParameters, initialize, normParameters } from "voxgrad/nn";
 
@@ -80,6 +87,39 @@ export async function derivatives(): Promise<void> {
   jvp(lossOf, [params, x], [params]);
   const products = hvp(lossOf, [params, x], [params, x]);
   same<typeof products, [P, Tensor]>(true);
+
+  const [, pullOne] = vjp(lossOf, [params, x], { argnums: 1 });
+  same<ReturnType<typeof pullOne>, [Tensor]>(true);
+  const picked = hvp(lossOf, [params, x], [x, params], { argnums: [1, 0] });
+  same<typeof picked, [Tensor, P]>(true);
+  // @ts-expect-error the tangents are those of argnums
+  jvp(lossOf, [params, x], [params], { argnums: 1 });
+  const [line, push] = linearize((p: P) => ({ y: lossOf(p, x) }), [params]);
+  same<typeof line, { y: Tensor }>(true);
+  same<typeof push, (tangent: P) => { y: Tensor }>(true);
+
+  const matrix = jacobian((y) => y.square())(x);
+  same<typeof matrix, Tensor>(true);
+  const blocks = jacobian((p: P) => ({ y: [p.weight] }))(params);
+  same<typeof blocks, { y: P[] }>(true);
+  const curvature = hessian(lossOf)(params, x);
+  same<typeof curvature.weight, P>(true);
+  const corner = hessian(lossOf, { argnums: [1] })(params, x);
+  same<(typeof corner)[0], [Tensor]>(true);
+
+  const [state, outs] = scan((c: { h: Tensor }, y: Tensor) => [{ h: c.h.add(y) }, [y, c]], { h: x }, x);
+  same<typeof state, { h: Tensor }>(true);
+  same<typeof outs, (Tensor | { h: Tensor })[]>(true);
+  // @ts-expect-error the carry keeps its type
+  scan((c: { h: Tensor }) => [c.h, null], { h: x }, null, { length: 2 });
+  const counted = foriLoop(0, 3, (i, c) => ({ h: c.h.add(i) }), { h: x });
+  same<typeof counted, { h: Tensor }>(true);
+  const ended = whileLoop((c) => c.h.sum().less(3), (c) => ({ h: c.h.add(1) }), { h: x }, { bound: 3 });
+  same<typeof ended, { h: Tensor }>(true);
+  // @ts-expect-error a loop has a bound
+  whileLoop((c: Tensor) => c.less(3), (c: Tensor) => c, x);
+  const taken = cond(x.sum().greater(0), (y) => ({ y }), (y) => ({ y: y.neg() }), x);
+  same<typeof taken, { y: Tensor }>(true);
 
   const each = vmap(grad(lossOf), { inAxes: [null, 0] })(params, x);
   same<typeof each, P>(true);
