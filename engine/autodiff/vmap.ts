@@ -105,8 +105,8 @@ function mapAxes(
  *   argument shared by all examples, or for a tree a tree of these by name: `[{ weight: 0, bias: null }, 0]`
  * @param options.outAxes the batch axis of the results (default: 0), or a tree of axes like the result. null gives a
  *   result that is the same for all examples without the batch axis
- * @throws VoxgradError at the call, for batches of different sizes, axes that do not fit, naming the path, operators that
- *   cannot be batched, and results with outAxes null that differ between examples
+ * @throws VoxgradError at the call, for batches of different sizes, axes that do not fit, naming the path, operators
+ *   that cannot be batched, and results with outAxes null that differ between examples
  * @example
  * ```ts
  * import { grad, ones, type Tensor, vmap } from "voxgrad";
