@@ -1,4 +1,13 @@
 /** Network architectures, whose parameter trees have the names of the published PyTorch models, and methods. */
+export {
+  architectureOf,
+  networkFromPlan,
+  networkOf,
+  registeredNetworks,
+  registerNetwork,
+  summarizeNetwork,
+} from "./open/all_networks.ts";
+export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./open/all_networks.ts";
 export * as alpnet from "./alpnet/alpnet.ts";
 export type { EncoderParams } from "./alpnet/encoder.ts";
 export { annotatedEpisodes, superpixelEpisodes, transformed } from "./alpnet/episodes.ts";
@@ -42,15 +51,6 @@ export type {
   ContextMaps,
   ResolvedConResNet,
 } from "./conresnet/conresnet.ts";
-export {
-  architectureOf,
-  networkFromPlan,
-  networkOf,
-  registeredNetworks,
-  registerNetwork,
-  summarizeNetwork,
-} from "./known_networks.ts";
-export type { Model, Network, NetworkShape, NetworkSummary, PartSummary } from "./known_networks.ts";
 export { openModel } from "./open/open_model.ts";
 export type { OpenModelOptions } from "./open/open_model.ts";
 export type {

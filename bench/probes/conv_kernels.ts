@@ -8,7 +8,8 @@
  * MESA_SHADER_CACHE_DISABLE=true).
  */
 import mri from "mri";
-import { convForwardVariants, convInputGradVariants, convWeightGradVariants } from "../../shaders/conv/variants.ts";
+import { convForwardVariants, convInputGradVariants } from "../../shaders/conv/variants.ts";
+import { convWeightGradVariants } from "../../shaders/conv/weight_variants.ts";
 import type { ConvParams } from "../../shaders/conv/variants.ts";
 import { closeRunner, openRunner, runLowered } from "../../test/helpers/conv_kernel_runner.ts";
 

@@ -7,6 +7,8 @@ import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { add } from "../ops/elementwise/elementwise.ts";
+import { weightGrad } from "../ops/linear/conv_ops.ts";
+import { convWeightGrad } from "../ops/linear/conv_weight_grad.ts";
 import { alias } from "../ops/shape/reshape.ts";
 import { alike, type ArgumentOptions, between, directionsOf, freshLeaves, pick, positionsOf } from "./graph.ts";
 import { outputsOf } from "./region.ts";
@@ -19,6 +21,8 @@ export function pullBack(
   outputs: readonly Tensor[],
   cotangents: readonly Tensor[],
 ): Tensor[] {
+  // Rules of reverse mode alone use it.
+  weightGrad.is(convWeightGrad);
   const sums = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, part: Tensor): void => {
     // In mixed precision a rule may return a cotangent of another float type than its input.

@@ -7,12 +7,7 @@ import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwis
 import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
-
-/** What to check for while functions run under detectAnomaly; null otherwise. */
-let looking: { readonly infinities: boolean } | null = null;
-
-/** Whether evaluations check the output of every operator. */
-export const isChecking = (): boolean => looking !== null;
+import { anomalyCheck, type Evaluate, setAnomalyCheck } from "./anomaly_check.ts";
 
 /** Where a node was created, recorded while detectAnomaly runs. */
 interface Origin {
@@ -53,16 +48,17 @@ export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinitie
   checkFunction("detectAnomaly", "the argument", f);
   checkOptions("detectAnomaly", options, ["infinities"]);
   checkFlag("detectAnomaly", "infinities", options.infinities);
-  const before = looking;
+  const { infinities = false } = options;
+  const before = anomalyCheck();
   const errors = Error as { stackTraceLimit?: number };
   const frames = errors.stackTraceLimit;
-  looking = { infinities: options.infinities ?? false };
+  setAnomalyCheck((outputs, evaluate) => checkAll(outputs, evaluate, infinities));
   errors.stackTraceLimit = FRAMES;
   watchNodes((made) => origins.set(made, originOf()));
   try {
     return await f();
   } finally {
-    looking = before;
+    setAnomalyCheck(before);
     if (before === null) {
       watchNodes(null);
       if (frames === undefined) delete errors.stackTraceLimit;
@@ -87,11 +83,7 @@ function watched(outputs: readonly Tensor[]): Tensor[] {
 const CHUNK = 64;
 
 /** Throws for the first invalid value among all that `outputs` depend on. */
-export async function checkAll(
-  outputs: readonly Tensor[],
-  evaluate: (tensors: readonly Tensor[]) => Promise<void>,
-): Promise<void> {
-  const infinities = looking?.infinities ?? false;
+async function checkAll(outputs: readonly Tensor[], evaluate: Evaluate, infinities: boolean): Promise<void> {
   const list = watched(outputs);
   for (let from = 0; from < list.length; from += CHUNK) {
     const chunk = list.slice(from, from + CHUNK);

@@ -10,7 +10,7 @@ import { initialLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
 import { tensor } from "../ops/elementwise/creation.ts";
 import { alias } from "../ops/shape/reshape.ts";
 import { allocateBuffer, type Device, device as openDevice, Storage } from "../gpu/mod.ts";
-import { isChecking } from "./anomaly.ts";
+import { anomalyCheck } from "./anomaly_check.ts";
 import { type ArgumentLeaf, positionsOf, signature, takeArguments, withLeaves } from "./call_arguments.ts";
 import type { Compiled, CompileOptions, NumbersAreTensors, PassedArgs } from "./compile_options.ts";
 import { evaluate, leafValue } from "./evaluate.ts";
@@ -137,7 +137,7 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
     const taken = takeArguments(inside);
     const { values } = taken;
     try {
-      if (isChecking()) {
+      if (anomalyCheck()) {
         const mode = mixed ? { scale: scaleOf(lossScale), depth: 0, finite: null } : null;
         const out = withPrecision(mode, () => inline(args, values));
         // An argument may also be a result; it ends with the call, so return an alias.

@@ -14,7 +14,7 @@ import {
 } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { type Device, device as openDevice, onClose, readBuffer, Storage, upload, warn } from "../gpu/mod.ts";
-import { checkAll, isChecking } from "./anomaly.ts";
+import { anomalyCheck } from "./anomaly_check.ts";
 import { type Graph, lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
 
@@ -88,7 +88,7 @@ function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Sourc
 }
 
 async function evaluateAll(tensors: readonly Tensor[]): Promise<void> {
-  if (isChecking()) await checkAll(tensors, evaluateTogether);
+  await anomalyCheck()?.(tensors, evaluateTogether);
   await evaluateTogether(tensors);
 }
 
@@ -166,7 +166,7 @@ async function read(t: Tensor): Promise<TypedArray> {
     checkAttached("data", t.source.data);
     return t.source.data.slice();
   }
-  if (t.source.kind === "op" && isChecking()) await checkAll([t], evaluateTogether);
+  if (t.source.kind === "op") await anomalyCheck()?.([t], evaluateTogether);
   let storage = t.source.kind === "device" ? (t.source.storage as Storage).retain() : (await compute([t]))[0];
   try {
     const device = await openDevice();

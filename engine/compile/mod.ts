@@ -8,3 +8,4 @@ export type { TunedKernel } from "./tune.ts";
 export { countProducts } from "./count.ts";
 export type { ProductCount } from "./count.ts";
 export { detectAnomaly } from "./anomaly.ts";
+import "./run_tune.ts";

@@ -5,11 +5,10 @@ import {
   countArena,
   type Device,
   type DispatchInfo,
-  encodeTimed,
-  isProfiling,
   pipelineFor,
   releaseBuffer,
   Storage,
+  timedEncoder,
   writeBuffer,
 } from "../gpu/mod.ts";
 import { checkLimits, checkMemory } from "./limits.ts";
@@ -284,8 +283,9 @@ export class Program {
       pass.setBindGroup(0, group);
       pass.dispatchWorkgroups(...command.step.kernel.workgroups);
     };
+    const encodeTimed = timedEncoder();
     const submit = (part: readonly Dispatched[]): void => {
-      if (isProfiling()) {
+      if (encodeTimed) {
         const infos = part.map(({ command }) => dispatchInfo(command));
         return encodeTimed(this.#device, infos, (pass, k) => dispatch(pass, part[k]));
       }

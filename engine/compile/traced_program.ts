@@ -2,12 +2,12 @@
 import { fail } from "../core/errors.ts";
 import { type Mixed, withPrecision } from "../core/precision.ts";
 import { ancestors, inputsOf, Tensor } from "../core/tensor.ts";
+import { late } from "../ops/late.ts";
 import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
 import { type Device, warn } from "../gpu/mod.ts";
 import { lower } from "./graph/lower.ts";
 import { Program } from "./program.ts";
 import { type Trace, trace } from "./trace.ts";
-import { tuneNew } from "./tune.ts";
 
 export interface TracedProgram {
   readonly program: Program;
@@ -35,6 +35,11 @@ export function warnOfRepeats(traced: TracedProgram): void {
   );
 }
 
+/** Tunes the kernels of a graph: run_tune.ts gives it, which pages that only segment leave out. */
+export const tuneNew = late<
+  (device: Device, outputs: readonly Tensor[], placeholders: readonly Tensor[]) => Promise<unknown>
+>("--tune", "run the script by voxgrad run or voxgrad serve");
+
 /** Builds the program of f for arguments like these; tunes its kernels first if the device was opened with tuning. */
 export async function buildTraced(
   device: Device,
@@ -52,7 +57,7 @@ export async function buildTraced(
     );
   }
   const { placeholders, outputs, result, scales, first } = traceIn(mixed, f, args, isStatic);
-  if (device.tunes) await tuneNew(device, outputs, placeholders);
+  if (device.tunes) await tuneNew.call(device, outputs, placeholders);
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
   const captured = graph.leaves.slice(placeholders.length);

@@ -199,6 +199,9 @@ function adopt(gpu: GPUDevice): Found {
 
 async function open(options: DeviceOptions): Promise<OpenDevice> {
   try {
+    if (platform.flags.profile !== false && openers.size === 0) {
+      throw new VoxgradError("--profile: it is not in this bundle; run the script by voxgrad run or voxgrad serve");
+    }
     const { gpu, shared, info, driver, kind, reason } = options.device ? adopt(options.device) : await request(options);
     const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
     const tunes = platform.flags.tune;

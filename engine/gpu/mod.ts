@@ -15,10 +15,12 @@ export {
 } from "./buffers.ts";
 export type { MemoryStats } from "./buffers.ts";
 export { pipelineCount, pipelineFor } from "./pipelines.ts";
-export { encodeTimed, isProfiling, profile } from "./profile.ts";
-export type { DispatchInfo, DispatchTime, Profile } from "./profile.ts";
+export { profile } from "./profile.ts";
+export type { DispatchTime, Profile } from "./profile.ts";
 export { floorsOf } from "./kernel_table.ts";
 export type { DispatchCost, Floors, KernelTime, Roofs } from "./kernel_table.ts";
+export { timedEncoder } from "./timing.ts";
+export type { DispatchInfo } from "./timing.ts";
 export { stopwatch } from "./measure.ts";
 export type { TunedChoice, TunedKernels } from "./tuned.ts";
 export { measureRoofs } from "./roofs.ts";

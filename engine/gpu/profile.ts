@@ -3,15 +3,7 @@ import { VoxgradError } from "../core/errors.ts";
 import { type Device, device as openDevice } from "./device.ts";
 import { bufferUsage, mapMode } from "./flags.ts";
 import { type DispatchCost, kernelTable, type KernelTime, type Roofs } from "./kernel_table.ts";
-
-/** Static information about a dispatch. */
-export interface DispatchInfo extends DispatchCost {
-  readonly kernel: string;
-  /** Shared by equal kernels. */
-  readonly pipeline: GPUComputePipeline;
-  /** The operator and its sizes as `tune` names them, where kernels have variants. */
-  readonly work?: string | undefined;
-}
+import { type DispatchInfo, setTimedEncoder } from "./timing.ts";
 
 /** A dispatch that ran. */
 export interface DispatchTime extends Omit<DispatchInfo, "pipeline"> {
@@ -176,12 +168,12 @@ const longestFirst = (kernels: KernelTime[]): KernelTime[] => kernels.sort((a, b
 
 /** Recorders that receive the times of submissions. */
 const recorders = new Set<Recorder>();
-export const isProfiling = (): boolean => recorders.size > 0;
 
 /** Starts or stops recording all submissions. */
 export function record(recorder: Recorder, on: boolean): void {
   if (on) recorders.add(recorder);
   else recorders.delete(recorder);
+  setTimedEncoder(recorders.size > 0 ? encodeTimed : null);
 }
 
 /** Throws if the adapter does not support timestamps. */
@@ -196,7 +188,7 @@ export function checkTimestamps(device: Device, who: string): void {
 const MOST = 2048;
 
 /** Encodes each dispatch in its own pass between two timestamps, and submits. */
-export function encodeTimed(
+function encodeTimed(
   device: Device,
   dispatches: readonly DispatchInfo[],
   encode: (pass: GPUComputePassEncoder, k: number) => void,

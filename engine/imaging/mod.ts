@@ -2,8 +2,9 @@
 import "../ops/methods.ts";
 import "../compile/evaluate.ts";
 
-export { applyAffine, axisCodes, composeAffines, determinant, invertAffine, scaling } from "./volume/affine.ts";
+export { applyAffine, axisCodes, composeAffines, invertAffine, scaling } from "./volume/affine.ts";
 export type { Affine } from "./volume/affine.ts";
+export { determinant } from "./volume/rotation.ts";
 export * as augment from "./augment/augment.ts";
 export type { AugmentChanges, AugmentOptions, Batch as AugmentBatch } from "./augment/options.ts";
 export { bodyMask, otsuThreshold } from "./volume/body_mask.ts";
@@ -72,12 +73,14 @@ export { makePlan } from "./planner/plan_rules.ts";
 export type { PlanOptions } from "./planner/plan_rules.ts";
 export type { CaseGeometry, PreparedCase } from "./prepare/prepared_case.ts";
 export { preparedVolume } from "./prepare/prepared_volume.ts";
-export { preprocessCase, preprocessImage } from "./prepare/preprocess.ts";
+export { preprocessImage } from "./prepare/preprocess.ts";
+export { preprocessCase } from "./prepare/preprocess_case.ts";
 
 export type { ChannelPlan, NetworkPlan, Plan, PlanFingerprint, ResamplingPlan } from "./plan/plan.ts";
 export type { FileSource } from "../platform/sources.ts";
 export { Prng } from "../core/prng.ts";
-export { imageStem, readVolume, writeVolume } from "./nifti/read_volume.ts";
+export { imageStem, readVolume } from "./nifti/read_volume.ts";
+export { writeVolume } from "./nifti/write_volume.ts";
 export { reorient } from "./volume/reorient.ts";
 export { keepLargestComponent } from "./volume/largest_component.ts";
 export { kMeans, nearestCenters } from "./superpixels/kmeans.ts";

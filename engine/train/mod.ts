@@ -57,7 +57,7 @@ export { chartSvg, labelColor } from "./plot/plots.ts";
 export type { ChartPanel, Point } from "./plot/plots.ts";
 export { openOptimizer, optimizerEntries } from "./loop/optimizer.ts";
 export type { OptimizerOptions } from "./loop/optimizer.ts";
-export { checkPostprocessing, postprocess } from "./predict/postprocess.ts";
+export { checkPostprocessing, postprocess, readPostprocessing } from "./predict/postprocess.ts";
 export type { Postprocessing, PostprocessingStep } from "./predict/postprocess.ts";
 export { fileDigests, openPredictions } from "./predict/predictions.ts";
 export type { Predictions } from "./predict/predictions.ts";

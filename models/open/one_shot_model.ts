@@ -5,7 +5,7 @@ import { type LoadedModel, resident } from "../../engine/train/mod.ts";
 import { oneShotSegmenter } from "../alpnet/scans.ts";
 import { fewShotOptions, type OneShotSettings, settingsWith } from "../alpnet/settings.ts";
 import { encoderOf, keepPainted, prepareSupport } from "../alpnet/support.ts";
-import { readScan, type SegmentationModel, type Support, writable } from "./segmentation_model.ts";
+import { readScan, type SegmentationModel, type Support, writable, type WriteVolume } from "./segmentation_model.ts";
 
 export interface OneShotModelOptions extends OneShotSettings {
   readonly batch?: number;
@@ -13,7 +13,11 @@ export interface OneShotModelOptions extends OneShotSettings {
 }
 
 /** The model of an encoder. */
-export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOptions): Promise<SegmentationModel> {
+export async function oneShotModel(
+  loaded: LoadedModel,
+  options: OneShotModelOptions,
+  write: WriteVolume,
+): Promise<SegmentationModel> {
   const { batch, anySpacing = false, ...asked } = options;
   const { model, params, plan, settings } = await encoderOf(loaded);
   const build = (own: object) =>
@@ -68,7 +72,7 @@ export async function oneShotModel(loaded: LoadedModel, options: OneShotModelOpt
         const own = given.findIndex((each) => each.image === scan);
         return own < 0 ? found : keepPainted(found, examples[own].label, plan);
       });
-      return { labels: writable(labels) };
+      return { labels: writable(labels, write) };
     },
 
     dispose: () => encoder.dispose(),

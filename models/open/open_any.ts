@@ -1,17 +1,10 @@
 /** Opens models of any kind, by what their files say. */
 import { check, checkOptions, show } from "../../engine/mod.ts";
-import {
-  checkPostprocessing,
-  loadModel,
-  modelFiles,
-  type ModelSource,
-  type Postprocessing,
-  RunFolder,
-} from "../../engine/train/mod.ts";
+import { loadModel, modelFiles, type ModelSource, readPostprocessing } from "../../engine/train/mod.ts";
 import { ENCODER } from "../alpnet/network_name.ts";
-import type * as oneShot from "./one_shot_model.ts";
-import type { OneShotModelOptions } from "./one_shot_model.ts";
-import type { SegmentationModel } from "./segmentation_model.ts";
+import { registeredNetworks } from "../known_networks.ts";
+import type { oneShotModel, OneShotModelOptions } from "./one_shot_model.ts";
+import type { SegmentationModel, WriteVolume } from "./segmentation_model.ts";
 import { windowModel, type WindowOptions } from "./window_model.ts";
 
 export interface OpenModelOptions {
@@ -59,15 +52,19 @@ const OF_ENCODERS = [
 ];
 const MIRRORS = ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"];
 
-/**
- * openModel, given what encoders need.
- *
- * @param encoders the module one_shot_model, or how to load it
- */
+/** What only some models and calls need, which pages load when they do. */
+export interface Parts {
+  /** Registers the networks beside the U-Net. */
+  readonly otherNetworks: () => unknown;
+  readonly oneShotModel: typeof oneShotModel;
+  readonly writeVolume: WriteVolume;
+}
+
+/** openModel, given its parts. */
 export async function openAny(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions,
-  encoders: () => typeof oneShot | Promise<typeof oneShot>,
+  { otherNetworks, oneShotModel, writeVolume }: Parts,
 ): Promise<SegmentationModel> {
   checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
   const { postprocess = true, mirror = "none" } = options;
@@ -80,7 +77,8 @@ export async function openAny(
   const { files, folders } = await modelFiles(sources);
   check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
   const loaded = [];
-  for (const file of files) loaded.push(await loadModel(file));
+  const onNetwork = (name: string): unknown => registeredNetworks().has(name) ? undefined : otherNetworks();
+  for (const file of files) loaded.push(await loadModel(file, { onNetwork }));
   const encoder = loaded.find(({ description }) => description.network === ENCODER);
   const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
   if (encoder) {
@@ -88,18 +86,14 @@ export async function openAny(
       "the command segment_one_shot)";
     check(odd === undefined, "openModel", () => `${what} and takes no ${odd}`);
     check(loaded.length === 1, "openModel", () => `${what} and is used alone; the list holds other models`);
-    const { oneShotModel } = await encoders();
-    return oneShotModel(encoder, options);
+    return oneShotModel(encoder, options, writeVolume);
   }
   check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);
   // The rule that validation chose: that of the run, or of several runs none.
   const [folder] = folders;
-  const rule = postprocess && folders.length === 1 && folder !== undefined ? await ruleOf(folder) : undefined;
+  const rule = postprocess && folders.length === 1 && folder !== undefined
+    ? await readPostprocessing(folder)
+    : undefined;
   const { step, batch, anySpacing } = options;
-  return windowModel(loaded, rule, { step, batch, mirror, anySpacing });
-}
-
-async function ruleOf(folder: string): Promise<Postprocessing | undefined> {
-  const json = await new RunFolder(folder).readJson("postprocessing.json");
-  return json === undefined ? undefined : checkPostprocessing(json, `${folder}/postprocessing.json`);
+  return windowModel(loaded, rule, { step, batch, mirror, anySpacing }, writeVolume);
 }

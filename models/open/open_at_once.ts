@@ -1,6 +1,9 @@
 /** openModel for workers and for the module of pages, which are one file each and load nothing later. */
-import * as encoders from "./one_shot_model.ts";
+import "./other_networks.ts";
+import { oneShotModel } from "./one_shot_model.ts";
 import { openAny } from "./open_any.ts";
 import type { openModel as whenNeeded } from "./open_model.ts";
+import { writeVolume } from "./write_volume.ts";
 
-export const openModel: typeof whenNeeded = (source, options = {}) => openAny(source, options, () => encoders);
+export const openModel: typeof whenNeeded = (source, options = {}) =>
+  openAny(source, options, { otherNetworks: () => undefined, oneShotModel, writeVolume });

@@ -1,9 +1,17 @@
 /** A model in one call, from wherever its file is. */
 import type { ModelSource } from "../../engine/train/mod.ts";
-import { openAny, type OpenModelOptions } from "./open_any.ts";
+import { openAny, type OpenModelOptions, type Parts } from "./open_any.ts";
 import type { SegmentationModel } from "./segmentation_model.ts";
+import { writeLater } from "./write_later.ts";
 
 export type { OpenModelOptions } from "./open_any.ts";
+
+/** Bundlers make chunks of these. */
+const parts: Parts = {
+  otherNetworks: () => import("./other_networks.ts"),
+  oneShotModel: async (...args) => (await import("./one_shot_model.ts")).oneShotModel(...args),
+  writeVolume: writeLater,
+};
 
 /**
  * Opens a trained model: of a run folder (all folds of it, with its postprocessing.json), or of any exported
@@ -37,6 +45,5 @@ export function openModel(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions = {},
 ): Promise<SegmentationModel> {
-  // Bundlers make a chunk of what only encoders need.
-  return openAny(source, options, () => import("./one_shot_model.ts"));
+  return openAny(source, options, parts);
 }

@@ -1,5 +1,5 @@
 /** What openModel gives, whatever network it holds. */
-import { loadImage, type Plan, type Volume, writeVolume } from "../../engine/imaging/mod.ts";
+import { loadImage, type Plan, type Volume, type writeVolume } from "../../engine/imaging/mod.ts";
 import type { FileSource, Postprocessing, PredictionMemory } from "../../engine/train/mod.ts";
 
 /** Axes of the oriented scan: x to the right, y to the front, z up. */
@@ -72,8 +72,10 @@ export interface SegmentationModel {
 export const readScan = (scan: Scan, channels: readonly string[]): Promise<Volume> =>
   loadImage(Array.isArray(scan) ? scan : [scan as FileSource | Volume], channels);
 
+export type WriteVolume = (...args: Parameters<typeof writeVolume>) => Promise<void>;
+
 /** A volume that can be written; the method is no entry of it, so it can be spread and sent to workers. */
-export function writable(volume: Volume): WritableVolume {
+export function writable(volume: Volume, writeVolume: WriteVolume): WritableVolume {
   const write = function (this: Volume, path: string): Promise<void> {
     return writeVolume(path, this);
   };

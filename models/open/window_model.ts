@@ -10,12 +10,9 @@ import {
   resident,
 } from "../../engine/train/mod.ts";
 import { networkOf } from "../known_networks.ts";
-// The networks that it opens.
-import "../colab/context_network.ts";
-import "../conresnet/conresnet.ts";
-import "../segresnet/segresnet.ts";
+// The network of most models; others are loaded for the files that name them.
 import "../unet/unet.ts";
-import { type MirrorAxes, readScan, type SegmentationModel, writable } from "./segmentation_model.ts";
+import { type MirrorAxes, readScan, type SegmentationModel, writable, type WriteVolume } from "./segmentation_model.ts";
 
 export interface WindowOptions {
   readonly step?: number;
@@ -44,6 +41,7 @@ export function windowModel(
   loaded: readonly LoadedModel[],
   rule: Postprocessing | undefined,
   options: WindowOptions,
+  write: WriteVolume,
 ): SegmentationModel {
   const { anySpacing = false, mirror: axes = "none", ...own } = options;
   const members = membersOf(loaded);
@@ -87,8 +85,8 @@ export function windowModel(
         });
       });
       return {
-        labels: writable(rule ? postprocess(made.labels, rule) : made.labels),
-        ...(made.probabilities && { probabilities: writable(made.probabilities) }),
+        labels: writable(rule ? postprocess(made.labels, rule) : made.labels, write),
+        ...(made.probabilities && { probabilities: writable(made.probabilities, write) }),
       };
     },
 

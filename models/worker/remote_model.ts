@@ -11,6 +11,7 @@ import {
   type Support,
   writable,
 } from "../open/segmentation_model.ts";
+import { writeLater } from "../open/write_later.ts";
 import { type Answer, type Answers, isOurs, type Requests, revivedError } from "./messages.ts";
 
 interface Call {
@@ -139,8 +140,8 @@ export async function remoteModel(
         const buffers = transfer ? [...new Set(parts.flatMap(bufferOf))] : [];
         const { answer } = await remote.ask("segment", body, { signal, onProgress, transfer: buffers });
         return {
-          labels: writable(answer.labels),
-          ...(answer.probabilities && { probabilities: writable(answer.probabilities) }),
+          labels: writable(answer.labels, writeLater),
+          ...(answer.probabilities && { probabilities: writable(answer.probabilities, writeLater) }),
         };
       },
 

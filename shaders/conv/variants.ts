@@ -1,9 +1,6 @@
-/** Kernel selection for convolution, its input gradient (also transposed convolution) and its weight gradient. */
+/** Kernel selection for convolution and its input gradient (also transposed convolution). */
 import { convForwardGeneric } from "./forward.wgsl.ts";
 import { convInputGradGeneric } from "./input_grad.wgsl.ts";
-import { weightGemmVariants } from "./weight_gemm.wgsl.ts";
-import { weightTileVariants } from "./weight_tile.wgsl.ts";
-import { convWeightGradGeneric } from "./weight_grad.wgsl.ts";
 import { gemmVariants } from "./gemm.wgsl.ts";
 import { tileVariants } from "./tile.wgsl.ts";
 import { type ConvParams, volume } from "./common.wgsl.ts";
@@ -29,21 +26,15 @@ export const convInputGradVariants: readonly Variant<ConvParams>[] = [
   convInputGradGeneric,
 ];
 
-/** Reads x and g; writes dw. */
-export const convWeightGradVariants: readonly Variant<ConvParams>[] = [
-  ...weightGemmVariants,
-  ...weightTileVariants,
-  convWeightGradGeneric,
-];
-
-const elements = (p: ConvParams) => ({
+/** Elements of the operands. */
+export const elements = (p: ConvParams): Readonly<Record<"x" | "y" | "w", number>> => ({
   x: p.batch * p.inChannels * volume(p.input),
   y: p.batch * p.outChannels * volume(p.output),
   w: (p.outChannels * p.inChannels * volume(p.kernel)) / p.groups,
 });
 
-/** Padding is not part of the key: it barely affects speed. */
-function specOf(family: string, p: ConvParams, inputs: readonly number[], output: number): KernelSpec {
+/** What a choice of kernels is for. Padding is not part of the key: it barely affects speed. */
+export function specOf(family: string, p: ConvParams, inputs: readonly number[], output: number): KernelSpec {
   const shape = (): string => {
     const { batch, groups, inChannels, outChannels, input, kernel, stride, dilation, bias } = p;
     const sizes = [batch, inChannels, outChannels, ...input].map(bucket);
@@ -65,10 +56,4 @@ export function lowerConvInputGrad(p: ConvParams, target: Target, how: SelectOpt
   const { x, y, w } = elements(p);
   const inputs = p.bias ? [y, w, p.inChannels] : [y, w];
   return selectVariant(specOf("convolution input gradient", p, inputs, x), convInputGradVariants, p, target, how);
-}
-
-/** Lowers the weight gradient. Default variant: as for the convolution. */
-export function lowerConvWeightGrad(p: ConvParams, target: Target, how: SelectOptions = {}): Lowered {
-  const { x, y, w } = elements(p);
-  return selectVariant(specOf("convolution weight gradient", p, [x, y], w), convWeightGradVariants, p, target, how);
 }

@@ -19,10 +19,15 @@ function acts(source: string): boolean {
   });
 }
 
+/** What only programs of voxgrad do, by their flags: `voxgrad serve` bundles it, others drop it. */
+const ofPrograms = ["engine/compile/run_tune.ts", "engine/gpu/run_profile.ts"];
+
 test("sideEffects of package.json names the modules that act when they are loaded", () => {
   const { sideEffects } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { sideEffects: string[] };
   const patterns = sideEffects.map((glob) =>
-    new RegExp(`^${glob.replaceAll(".", "\\.").replace(/\*+$/, ".*").replace("**/", "(.*/)?")}$`)
+    new RegExp(
+      `^${glob.replaceAll(".", "\\.").replace(/\*+$/, ".+").replace("/*/", "/[^/]+/").replace("**/", "(.*/)?")}$`,
+    )
   );
   const names = ["engine", "models"].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true }).map((name) => `${folder}/${name}`)
@@ -31,7 +36,7 @@ test("sideEffects of package.json names the modules that act when they are loade
     const named = patterns.some((pattern) => pattern.test(name));
     return acts(readFileSync(join(root, name), "utf8")) && !named;
   });
-  assert.equal(wrong, []);
+  assert.equal(wrong.sort(), ofPrograms);
 });
 
 test("acts() sees statements and passes over declarations and templates", () => {

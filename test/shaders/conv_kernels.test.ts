@@ -4,11 +4,10 @@ import * as assert from "uvu/assert";
 import {
   convForwardVariants,
   convInputGradVariants,
-  convWeightGradVariants,
   lowerConvForward,
   lowerConvInputGrad,
-  lowerConvWeightGrad,
 } from "../../shaders/conv/variants.ts";
+import { convWeightGradVariants, lowerConvWeightGrad } from "../../shaders/conv/weight_variants.ts";
 import { convert } from "../../engine/core/dtype.ts";
 import type { ConvParams } from "../../shaders/conv/variants.ts";
 import type { SubgroupMatrix, Target, Variant } from "../../shaders/types.ts";

@@ -2,7 +2,8 @@
 /** Kernels that measure an adapter's roofs: that they compute what they say, and do not let the compiler leave it out. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { convForwardVariants, type ConvParams, convWeightGradVariants } from "../../shaders/conv/variants.ts";
+import { convForwardVariants, type ConvParams } from "../../shaders/conv/variants.ts";
+import { convWeightGradVariants } from "../../shaders/conv/weight_variants.ts";
 import { matrixProducts, multiplyAdds, productShapes, triad } from "../../shaders/roofs.wgsl.ts";
 import type { SubgroupMatrix, Target } from "../../shaders/types.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";

@@ -1,6 +1,7 @@
 /** Finds all problems of one case of a dataset, each with its file and its fix. */
 import { listed } from "../../core/errors.ts";
-import { axisCodes, cornerDistance, determinant } from "../volume/affine.ts";
+import { axisCodes, cornerDistance } from "../volume/affine.ts";
+import { determinant } from "../volume/rotation.ts";
 import type { Note } from "./finding.ts";
 import type { Dataset, DatasetCase } from "./types.ts";
 import { baseName } from "./files.ts";

@@ -2,7 +2,7 @@
 import { columnNorms } from "../volume/affine.ts";
 import { gunzip, isGzip, LARGEST_RATIO } from "./gunzip.ts";
 import type { GunzipOptions } from "./gunzip.ts";
-import { gunzipStreamed } from "./gzip_stream.ts";
+import { gunzipStreamed } from "./gunzip_stream.ts";
 import { DATATYPES, HEADER_BYTES, MILLIMETERS, readExtensions, readHeader } from "./header.ts";
 import type { NiftiHeader } from "./header.ts";
 import { NiftiError } from "./nifti_error.ts";

@@ -1,12 +1,9 @@
-/** Reads and writes volumes: .nii and .nii.gz files, and .hdr/.img pairs. */
+/** Reads volumes: .nii and .nii.gz files, and .hdr/.img pairs. */
 import { platform } from "#platform";
 import { isPath, readSource } from "../../platform/sources.ts";
 import type { FileSource } from "../../platform/sources.ts";
-import { gzipStreamed } from "./gzip_stream.ts";
 import { readNiftiStreamed } from "./nifti.ts";
 import { NiftiError } from "./nifti_error.ts";
-import { writeNifti } from "./write.ts";
-import type { NiftiDtype } from "./write.ts";
 import type { Volume } from "../volume/volume.ts";
 
 const PAIR = /^(.+)\.(hdr|img)(\.gz)?$/i;
@@ -68,24 +65,4 @@ export async function readVolume(source: FileSource, options: { data?: FileSourc
   const { bytes: second } = await readSource(other);
   const [header, data] = isHeader(name) ? [bytes, second] : [second, bytes];
   return readNiftiStreamed(header, name, { data });
-}
-
-/**
- * Writes a volume as a NIfTI file, as `writeNifti` encodes it. It is gzipped if the path ends with .gz, off the main
- * thread where the host can; the same volume gives the same bytes on the same host.
- *
- * @param options dtype: stored type, default that of `volume.data`
- * @throws NiftiError when a value does not fit an integer dtype; PlatformError if the file cannot be written
- * @example
- * ```ts
- * import { readVolume, volumeLike, writeVolume } from "voxgrad/imaging";
- *
- * const scan = await readVolume("scan.nii.gz");
- * const mask = volumeLike(scan, Uint8Array.from(scan.data, (value) => Number(value > 300)));
- * await writeVolume("mask.nii.gz", mask);
- * ```
- */
-export async function writeVolume(path: string, volume: Volume, options: { dtype?: NiftiDtype } = {}): Promise<void> {
-  const bytes = writeNifti(volume, options);
-  await platform.writeFile(path, /\.gz$/i.test(path) ? await gzipStreamed(bytes) : bytes);
 }

@@ -1,5 +1,6 @@
 /** Writing NIfTI files: single file, little-endian, no scaling. */
-import { applyAffine, quaternionFromAffine } from "../volume/affine.ts";
+import { applyAffine } from "../volume/affine.ts";
+import { quaternionFromAffine } from "../volume/rotation.ts";
 import type { Affine } from "../volume/affine.ts";
 import { gzip } from "./gzip.ts";
 import { MILLIMETERS } from "./header.ts";

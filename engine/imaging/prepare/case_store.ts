@@ -11,7 +11,7 @@ import type { Dataset, DatasetCase } from "../dataset/types.ts";
 import { DatasetError } from "../dataset/dataset_json.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { PreparedCase } from "./prepared_case.ts";
-import { resampleCase } from "./preprocess.ts";
+import { resampleCase } from "./preprocess_case.ts";
 import { LruCache } from "../../core/lru_cache.ts";
 import { hashText } from "../../core/prng.ts";
 import { voxelCount } from "../volume/volume.ts";

@@ -6,18 +6,12 @@ import { nonZeroBox, nonZeroMask } from "../volume/crop.ts";
 import type { Box } from "../volume/crop.ts";
 import type { LoadedCase } from "../dataset/load_case.ts";
 import type { ChannelPlan, Plan } from "../plan/plan.ts";
-import type { CaseGeometry, PreparedCase } from "./prepared_case.ts";
+import type { CaseGeometry } from "./prepared_case.ts";
 import { checkMemory } from "../volume/memory.ts";
-import { Prng } from "../../core/prng.ts";
 import { reorient } from "../volume/reorient.ts";
-import { resampleArray, resampledShape, resampleLabelArray, resamplingOrders } from "./resample.ts";
+import { resampleArray, resampledShape, resamplingOrders } from "./resample.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
-
-/** nnU-Net's class_locations: this many voxels of each class, or 1 % if that is more. */
-const LOCATIONS = 10_000;
-const LEAST_SHARE = 0.01;
-const LOCATION_SEED = 1234;
 
 /** A case before resampling; sizes in prepared order. */
 export interface CroppedCase {
@@ -150,7 +144,8 @@ function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry,
   checkMemory(bytes, what, fits, image.channels * after);
 }
 
-async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32Array<ArrayBuffer>> {
+/** The image at the spacing of the plan. */
+export async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32Array<ArrayBuffer>> {
   const { cropSize: shape, cropSpacing, preparedShape: size } = cropped.geometry;
   const order = resamplingOrders(plan.resampling.image, plan.resampling, cropSpacing, plan.spacing);
   return resampleArray(cropped.image, { channels: plan.channels.length, shape, size, order });
@@ -179,74 +174,4 @@ export async function preprocessImage(
     shape: cropped.geometry.preparedShape,
     geometry: cropped.geometry,
   };
-}
-
-/**
- * Preprocesses a case for training: image, label and the locations of foreground voxels.
- *
- * @throws VoxgradError if it has no label, or its channels differ from the plan's
- * @example
- * ```ts
- * import { loadCase, openDataset, preprocessCase, readPlan } from "voxgrad/imaging";
- *
- * const dataset = await openDataset("data/Task04_Hippocampus");
- * const ready = await preprocessCase(await loadCase(dataset, dataset.cases[0]), await readPlan("plan.json"));
- * ```
- */
-export async function preprocessCase(loaded: LoadedCase, plan: Plan): Promise<PreparedCase> {
-  return resampleCase(cropCase(loaded, plan), plan);
-}
-
-/** The second half of preprocessCase, on the device. */
-export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<PreparedCase> {
-  const { id, label: source, geometry, labelsPresent } = cropped;
-  if (!source) throw new VoxgradError(`preprocessCase: case ${id} has no label; training needs one`);
-  const { cropSize, cropSpacing, preparedShape } = geometry;
-  const order = resamplingOrders(plan.resampling.label, plan.resampling, cropSpacing, plan.spacing);
-  const label = await resampleLabelArray(source, { shape: cropSize, size: preparedShape, order });
-  return {
-    id,
-    image: await resampledImage(cropped, plan),
-    label,
-    channels: plan.channels.length,
-    shape: [preparedShape[0], preparedShape[1], preparedShape[2]],
-    spacing: [plan.spacing[0], plan.spacing[1], plan.spacing[2]],
-    foreground: foregroundOf(label, plan.labels.length),
-    geometry,
-    ...(labelsPresent && { labelsPresent }),
-  };
-}
-
-/**
- * Locations of each foreground class that occurs, all or a random sample of 10,000, or 1 % if that is more, in
- * ascending order. The same label gives the same sample.
- */
-export function foregroundOf(label: Uint8Array, classes: number): { value: number; voxels: Uint32Array }[] {
-  const counts = new Uint32Array(256);
-  for (let i = 0; i < label.length; i++) counts[label[i]]++;
-  const prng = new Prng(LOCATION_SEED);
-  const lists = Array.from({ length: classes }, (_, value) => {
-    const count = value === 0 ? 0 : counts[value];
-    const wanted = Math.min(count, Math.max(LOCATIONS, Math.ceil(LEAST_SHARE * count)));
-    const ranks = wanted < count ? sampleRanks(prng.fork(value), count, wanted) : undefined;
-    return { voxels: new Uint32Array(wanted), ranks, taken: 0, seen: 0 };
-  });
-  for (let i = 0; i < label.length; i++) {
-    const value = label[i];
-    if (value === 0 || value >= classes) continue;
-    const list = lists[value];
-    if (!list.ranks || list.ranks[list.taken] === list.seen) list.voxels[list.taken++] = i;
-    list.seen++;
-  }
-  return lists.flatMap(({ voxels }, value) => (voxels.length > 0 ? [{ value, voxels }] : []));
-}
-
-/** `wanted` of the numbers below `count`, ascending; every subset is equally likely (Floyd's algorithm). */
-function sampleRanks(prng: Prng, count: number, wanted: number): Uint32Array {
-  const chosen = new Set<number>();
-  for (let j = count - wanted; j < count; j++) {
-    const rank = prng.integer(j + 1);
-    chosen.add(chosen.has(rank) ? j : rank);
-  }
-  return Uint32Array.from(chosen).sort();
 }

@@ -4,7 +4,7 @@
  * so that only a few of them exist with all classes at once.
  */
 import { check } from "../../core/errors.ts";
-import { labelPlaces } from "../../ops/sampling/resample.ts";
+import { labelPlaces } from "../../ops/sampling/label_places.ts";
 import { axisCodes, scaling } from "../volume/affine.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { CaseGeometry } from "./prepared_case.ts";

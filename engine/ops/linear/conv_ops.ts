@@ -1,23 +1,26 @@
-/** Convolution, its input gradient and its weight gradient: three operators whose derivatives are each other. */
+/**
+ * Convolution and its input gradient. Their derivatives are each other and the weight gradient (conv_weight_grad.ts),
+ * which reverse mode loads.
+ */
 
 import type { DType } from "../../core/dtype.ts";
 import type { Aval, BatchContext, Op } from "../../core/op.ts";
 
 import { size } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
-import { lowerConvForward, lowerConvInputGrad, lowerConvWeightGrad } from "../../../shaders/conv/variants.ts";
+import { lowerConvForward, lowerConvInputGrad } from "../../../shaders/conv/variants.ts";
 import type { ConvParams } from "../../../shaders/conv/variants.ts";
-import type { Fusion, Lowered, Target } from "../../../shaders/types.ts";
 import { concat } from "../shape/concat.ts";
 import { bySample, checkFilters, type ConvAttrs, put, type Slab, slabCount, slabs, widest } from "./conv_split.ts";
 import { scalar } from "../elementwise/creation.ts";
-import { add, cast } from "../elementwise/elementwise.ts";
+import { add } from "../elementwise/elementwise.ts";
+import { late } from "../late.ts";
 import { range, ranges } from "../split.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
 import { moveAxis } from "../shape/transpose.ts";
 
-const params = (
+export const params = (
   a: ConvAttrs,
   dtype: DType,
   batch: number,
@@ -40,7 +43,7 @@ const params = (
 });
 
 /** Product rule: the sum of the tangents of both factors and of the bias (third input). */
-function bilinear(
+export function bilinear(
   f: (a: Tensor, b: Tensor) => Tensor,
   inputs: readonly Tensor[],
   tangents: readonly (Tensor | null)[],
@@ -58,7 +61,8 @@ function bilinear(
 const biasGrad = (g: Tensor): Tensor => sum(g, { axes: [0, 2, 3, 4] });
 
 /** Each element of a convolution's output (or its cotangent) is a sum over one filter. */
-const multiplyAdds = (outputs: Aval, filters: Aval): number => size(outputs.shape) * size(filters.shape.slice(1));
+export const multiplyAdds = (outputs: Aval, filters: Aval): number =>
+  size(outputs.shape) * size(filters.shape.slice(1));
 
 // y[n,k,o] = sum over c, t of x[n, c, o stride + t dilation - padding] w[k, c, t] + bias[k]
 const forwardOp: Op<ConvAttrs> = {
@@ -75,7 +79,7 @@ const forwardOp: Op<ConvAttrs> = {
   },
   vjp: ({ inputs: [x, w, b], attrs }, g) => [
     inputGrad(g, w, attrs),
-    weightGrad(x, g, attrs),
+    weightGrad.call(x, g, attrs),
     ...(b ? [biasGrad(g)] : []),
   ],
   jvp: ({ inputs, output, attrs }, t) =>
@@ -116,7 +120,7 @@ const inputGradOp: Op<ConvAttrs> = {
   },
   vjp: ({ inputs: [g, w, b], attrs }, t) => [
     forward(t, w, null, attrs),
-    weightGrad(t, g, attrs),
+    weightGrad.call(t, g, attrs),
     ...(b ? [biasGrad(t)] : []),
   ],
   jvp: ({ inputs, output, attrs }, t) =>
@@ -152,88 +156,11 @@ const inputGradOp: Op<ConvAttrs> = {
   multiplyAdds: ([g, w]) => multiplyAdds(g, w),
 };
 
-/** Partial sums [parts, ...dw] of a weight gradient, for kernels that compute partial sums. */
-const weightPartsOp: Op<ConvAttrs> = {
-  name: "convWeightGrad",
-  lowering: {
-    kind: "kernel",
-    fusesPrologue: [0, 1],
-    readsRepeatedly: true,
-    lower: ([x, g], _, a, target, fusion) => {
-      const { dispatches: [first], ...lowered } = lowerWeightGrad(x, g, a, target, fusion);
-      return { ...lowered, temps: [], dispatches: [{ ...first, writes: [{ output: 0 }] }] };
-    },
-  },
-  vjp: null,
-};
-
-/** What `decompose` lowered, for the kernel of partial sums, which lowers the same right after. */
-const lastLowered = new WeakMap<
-  ConvAttrs,
-  { readonly target: Target; readonly key: string; readonly lowered: Lowered }
->();
-
-function lowerWeightGrad(x: Aval, g: Aval, a: ConvAttrs, target: Target, fusion: Fusion | null = null): Lowered {
-  const p = params(a, x.dtype, x.shape[0], x.shape[1], g.shape[1], false);
-  if (fusion) return lowerConvWeightGrad(p, target, { fusion });
-  const key = `${x.dtype} ${p.batch} ${p.inChannels} ${p.outChannels}`;
-  const last = lastLowered.get(a);
-  if (last && last.target === target && last.key === key) return last.lowered;
-  const lowered = lowerConvWeightGrad(p, target);
-  lastLowered.set(a, { target, key, lowered });
-  return lowered;
-}
-
-// The adjoint in w: dw[k, c, t] = sum over n, o of x[n, c, o stride + t dilation - padding] g[n, k, o]
-const weightGradOp: Op<ConvAttrs> = {
-  name: "convWeightGrad",
-  lowering: {
-    kind: "kernel",
-    fusesPrologue: [0, 1],
-    readsRepeatedly: true,
-    lower: ([x, g], _, a, target, fusion) => lowerWeightGrad(x, g, a, target, fusion),
-  },
-  // The final sum is an operator, so that consumers of the gradient fuse into it.
-  decompose([x, g], dw, a, target) {
-    const { temps, dispatches } = lowerWeightGrad(x, g, a, target);
-    if (dispatches.length < 2) return null;
-    const parts = temps[0] / (4 * size(dw.shape));
-    return cast(sum(node(weightPartsOp, [x, g], a, [parts, ...dw.shape], "f32"), { axes: [0] }), dw.dtype);
-  },
-  vjp: ({ inputs: [x, g], attrs }, t) => [inputGrad(g, t, attrs), forward(x, t, null, attrs)],
-  jvp: ({ inputs, attrs }, t) => bilinear((x, g) => weightGrad(x, g, attrs), inputs, t, 0),
-  split([x, g], dw, a, most) {
-    checkFilters("convWeightGrad", dw.shape, most);
-    const n = x.shape[0];
-    // Terms stay in f32 until they are summed.
-    const term = (x: Tensor, g: Tensor, own: ConvAttrs): Tensor => weightGrad(x, g, own, "f32");
-    const plus = (terms: readonly Tensor[]): Tensor =>
-      cast(
-        terms.reduce((p, q) => add(p, q)),
-        dw.dtype,
-      );
-    if (n > 1) {
-      const count = Math.min(n, Math.ceil((Math.max(x.size, g.size) / most) * 2));
-      return plus(ranges(n, count).map(([from, to]) => term(range(x, 0, from, to), range(g, 0, from, to), a)));
-    }
-    const terms = slabs("convWeightGrad", x, g, a, most).flatMap(({ axis, inputs, outputs, attrs }) =>
-      inputs ? [term(range(x, axis + 2, ...inputs), range(g, axis + 2, ...outputs), attrs)] : []
-    );
-    return terms.length > 0 ? plus(terms) : scalar(0, dw.dtype, dw.shape);
-  },
-  batch({ size: batch, output, attrs, full }) {
-    const groups = attrs.groups * batch;
-    const dw = weightGrad(besideChannels(full(0)), besideChannels(full(1)), { ...attrs, groups });
-    return reshape(dw, { shape: [batch, ...output.shape] });
-  },
-  multiplyAdds: ([, g], dw) => multiplyAdds(g, dw),
-};
-
 /**
  * Moves examples [B, N, C, ...] into channels [N, B C, ...]; grouped convolution then applies each example's own
  * filters.
  */
-function besideChannels(x: Tensor): Tensor {
+export function besideChannels(x: Tensor): Tensor {
   const [batch, n, c, ...space] = x.shape as [number, number, number, ...number[]];
   return reshape(moveAxis(x, { source: 0, destination: 1 }), { shape: [n, batch * c, ...space] });
 }
@@ -267,6 +194,8 @@ export const forward = (x: Tensor, w: Tensor, bias: Tensor | null, a: ConvAttrs)
 /** The gradient with respect to x, given cotangent g; with a bias, transposed convolution. */
 export const inputGrad = (g: Tensor, w: Tensor, a: ConvAttrs, bias: Tensor | null = null): Tensor =>
   node(inputGradOp, bias ? [g, w, bias] : [g, w], a, [g.shape[0], w.shape[1] * a.groups, ...a.input], g.dtype);
-/** The gradient with respect to w, given cotangent g, in their dtype or in f32. */
-const weightGrad = (x: Tensor, g: Tensor, a: ConvAttrs, dtype: DType = x.dtype): Tensor =>
-  node(weightGradOp, [x, g], a, [g.shape[1], x.shape[1] / a.groups, ...a.kernel], dtype);
+/** The gradient with respect to w, given cotangent g. */
+export const weightGrad = late<(x: Tensor, g: Tensor, a: ConvAttrs) => Tensor>(
+  "the weight gradient of a convolution",
+  "import engine/autodiff/reverse.ts",
+);

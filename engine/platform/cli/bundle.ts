@@ -29,6 +29,11 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
   const standIn: Plugin = {
     name: "script",
     setup({ onLoad, onResolve }) {
+      // `sideEffects` of package.json does not name them, since only programs of voxgrad have their flags.
+      onResolve({ filter: /\/run_(profile|tune)\.[jt]s$/ }, ({ path, resolveDir }) => ({
+        path: resolve(resolveDir, path),
+        sideEffects: true,
+      }));
       onResolve({ filter: /^voxgrad:script$/ }, () => (script ? { path: script } : undefined));
       if (script === undefined) return;
       const name = basename(script).replace(/[^\w]/g, "\\$&");

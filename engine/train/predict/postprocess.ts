@@ -2,7 +2,9 @@
  * The largest-component rule, determined as in nnU-Net: on validation predictions, keep only the largest connected
  * component of all foreground, and then of each class, if that raises the mean Dice and lowers no class.
  */
+import { platform } from "#platform";
 import { isPlain, VoxgradError } from "../../core/errors.ts";
+import { parseJson } from "../../core/json.ts";
 import { isAnnotated } from "../../imaging/metrics/compare.ts";
 import { summarize } from "../../imaging/metrics/metrics.ts";
 import { keepLargestComponent } from "../../imaging/volume/largest_component.ts";
@@ -174,4 +176,25 @@ export function checkPostprocessing(value: unknown, file: string): Postprocessin
     `${file}: it is no ${FORMAT}; decide it again, or predict with --no-postprocess, openModel with ` +
       "{ postprocess: false }",
   );
+}
+
+/**
+ * The rule of a run: its postprocessing.json; undefined if it has none.
+ *
+ * @param folder of the run
+ * @throws VoxgradError if the file holds no rule
+ * @example
+ * ```ts
+ * import { postprocess, readPostprocessing } from "voxgrad/train";
+ * import { readVolume } from "voxgrad/imaging";
+ *
+ * const rule = await readPostprocessing("runs/liver");
+ * const labels = await readVolume("runs/liver/predictions/liver_01.nii.gz");
+ * const cleaned = rule ? postprocess(labels, rule) : labels;
+ * ```
+ */
+export async function readPostprocessing(folder: string): Promise<Postprocessing | undefined> {
+  const file = `${folder}/postprocessing.json`;
+  if (!(await platform.exists(file))) return undefined;
+  return checkPostprocessing(parseJson(await platform.readFile(file), file), file);
 }

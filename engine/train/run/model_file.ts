@@ -2,7 +2,7 @@
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
 import { isPath } from "../../platform/sources.ts";
-import { isPlain, show, VoxgradError } from "../../core/errors.ts";
+import { checkOptions, isPlain, show, VoxgradError } from "../../core/errors.ts";
 import { parseJson } from "../../core/json.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { VERSION } from "../../core/version.ts";
@@ -113,6 +113,7 @@ export interface LoadedModel {
  * Reads a model file, wherever it is. A file without a digest, from voxgrad before 0.2, is accepted with a warning.
  *
  * @param source the file; or its run folder, by path or as a page's folder handle
+ * @param options.onNetwork called with the name of the network before its plan is checked; may load what registers it
  * @throws VoxgradError if the file was not written by `saveModel`; PlanError if its plan is invalid; SafetensorsError
  *   if it is damaged or has weights that are not finite; PlatformError if it cannot be read
  * @example
@@ -122,7 +123,11 @@ export interface LoadedModel {
  * const { description, tensors } = await loadModel("runs/phantom-001");
  * ```
  */
-export async function loadModel(source: ModelSource): Promise<LoadedModel> {
+export async function loadModel(
+  source: ModelSource,
+  options: { onNetwork?: (name: string) => unknown } = {},
+): Promise<LoadedModel> {
+  checkOptions("loadModel", options, ["onNetwork"]);
   const given = mounted(source);
   const place = isPath(given) && !given.endsWith(".safetensors") ? `${trimSlashes(given)}/${NAME}` : given;
   const { tensors, metadata, sealed, name: file } = await readWeights(place);
@@ -143,6 +148,7 @@ export async function loadModel(source: ModelSource): Promise<LoadedModel> {
   if (typeof network !== "string" || !isPlain(architecture)) {
     throw new VoxgradError(`${file}: the description in its header lacks network or architecture; train again`);
   }
+  await options.onNetwork?.(network);
   checkPlan(plan, `${file}, the plan in its header`);
   if (!sealed) {
     platform.log(`${file}: it has no digest to check it by, as files of voxgrad before 0.2; train again for one`);

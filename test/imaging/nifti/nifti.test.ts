@@ -5,13 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as zlib from "node:zlib";
 import { gzipSync } from "fflate";
-import {
-  applyAffine,
-  axisCodes,
-  invertAffine,
-  quaternionFromAffine,
-  scaling,
-} from "../../../engine/imaging/volume/affine.ts";
+import { applyAffine, axisCodes, invertAffine, scaling } from "../../../engine/imaging/volume/affine.ts";
+import { quaternionFromAffine } from "../../../engine/imaging/volume/rotation.ts";
 import { crc32, gunzip } from "../../../engine/imaging/nifti/gunzip.ts";
 import { NiftiError, readNifti, writeNifti } from "../../../engine/imaging/mod.ts";
 import { Prng } from "../../../engine/core/prng.ts";

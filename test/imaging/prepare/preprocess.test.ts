@@ -8,14 +8,14 @@ import * as imaging from "../../../engine/imaging/mod.ts";
 import type { CaseGeometry, Plan, Triple, Volume } from "../../../engine/imaging/mod.ts";
 import { nonZeroBox, nonZeroMask } from "../../../engine/imaging/volume/crop.ts";
 import { fingerprintCase } from "../../../engine/imaging/prepare/fingerprint_case.ts";
-import { foregroundOf } from "../../../engine/imaging/prepare/preprocess.ts";
+import { foregroundOf } from "../../../engine/imaging/prepare/preprocess_case.ts";
 import {
   resampleArray,
   resampledShape,
-  resampleLabelArray,
   resamplingOrders,
   separateAxis,
 } from "../../../engine/imaging/prepare/resample.ts";
+import { resampleLabelArray } from "../../../engine/imaging/prepare/resample_labels.ts";
 import { relativeError } from "../../helpers/compare.ts";
 import { noise } from "../../helpers/noise.ts";
 import { planFor } from "../../helpers/plans.ts";

@@ -16,8 +16,8 @@ import {
   writeVolume,
 } from "../../../engine/imaging/mod.ts";
 import { gunzip } from "../../../engine/imaging/nifti/gunzip.ts";
-import { gzip } from "../../../engine/imaging/nifti/gzip.ts";
-import { gunzipStreamed, gzipStreamed } from "../../../engine/imaging/nifti/gzip_stream.ts";
+import { gunzipStreamed } from "../../../engine/imaging/nifti/gunzip_stream.ts";
+import { gzip, gzipStreamed } from "../../../engine/imaging/nifti/gzip.ts";
 import { noise } from "../../helpers/noise.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -1,7 +1,6 @@
-/** Gzip by the host's streams, which leave the thread to others meanwhile. */
+/** Unpacking by the host's streams, which leave the thread to others meanwhile. */
 import { contentSink, gunzip } from "./gunzip.ts";
 import type { GunzipOptions } from "./gunzip.ts";
-import { gzip } from "./gzip.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -50,26 +49,8 @@ export async function gunzipStreamed(bytes: Bytes, options?: GunzipOptions): Pro
   return size === sink.length % 2 ** 32 ? sink.buffer.subarray(0, sink.length) : gunzip(bytes, options);
 }
 
-/** Compresses; the same content gives the same bytes on the same host. */
-export async function gzipStreamed(bytes: Bytes): Promise<Bytes> {
-  if (typeof CompressionStream === "undefined") return gzip(bytes);
-  const reader = inPieces(bytes).pipeThrough(new CompressionStream("gzip")).getReader();
-  const parts: Uint8Array[] = [];
-  const turn = turns();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    parts.push(next.value);
-    await turn();
-  }
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-function inPieces(bytes: Uint8Array) {
+/** A stream of the bytes. */
+export function inPieces(bytes: Uint8Array) {
   let at = 0;
   return new ReadableStream({
     pull(controller) {
@@ -81,7 +62,7 @@ function inPieces(bytes: Uint8Array) {
 }
 
 /** A function that waits for other tasks once a turn is over: streams alone may go on without letting any run. */
-function turns(): () => Promise<void> | undefined {
+export function turns(): () => Promise<void> | undefined {
   let end = performance.now() + TURN;
   return () => {
     if (performance.now() < end) return undefined;

@@ -1,0 +1,4 @@
+/** The networks beside the U-Net, which most models are: a module of its own. */
+import "../colab/context_network.ts";
+import "../conresnet/conresnet.ts";
+import "../segresnet/segresnet.ts";
