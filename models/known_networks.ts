@@ -1,7 +1,18 @@
 /** The networks: each registers under a name used by plans, model files and command lines. */
-import { check, countProducts, type Params, random, show, type Tensor, tree, zeros } from "../engine/mod.ts";
-import { type NetworkRules, outputChannels, type Plan, registerNetworkRules } from "../engine/imaging/mod.ts";
-import { ConfigError, type ConfigValue, type Entry, type ModelDescription } from "../engine/train/mod.ts";
+import type { Params, Tensor } from "../engine/mod.ts";
+import type { NetworkRules, Plan } from "../engine/imaging/mod.ts";
+import {
+  check,
+  ConfigError,
+  countProducts,
+  outputChannels,
+  random,
+  registerNetworkRules,
+  show,
+  tree,
+  zeros,
+} from "../engine/segmenting.ts";
+import type { ConfigValue, Entry, ModelDescription } from "../engine/train/mod.ts";
 
 /** A model: `init` creates parameters, `apply` computes outputs. */
 export interface Model<Output = Tensor | Tensor[], Config = unknown, P = Params> {

@@ -1,5 +1,5 @@
 /** Configuration shared by encoder-decoder networks: channels, kernels and strides by stage. */
-import { check, show, Tensor } from "../engine/mod.ts";
+import { check, show, Tensor } from "../engine/segmenting.ts";
 
 /** One number for all axes, or one per axis ([D, H, W] or [H, W]). */
 export type Extent = number | readonly number[];

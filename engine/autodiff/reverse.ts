@@ -7,9 +7,11 @@ import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
 import { add } from "../ops/elementwise/elementwise.ts";
+import { scatterAt } from "../ops/index/gather.ts";
 import { weightGrad } from "../ops/linear/conv_ops.ts";
 import { convWeightGrad } from "../ops/linear/conv_weight_grad.ts";
 import { alias } from "../ops/shape/reshape.ts";
+import { sumRows } from "../ops/shape/take.ts";
 import { alike, type ArgumentOptions, between, directionsOf, freshLeaves, pick, positionsOf } from "./graph.ts";
 import { outputsOf } from "./region.ts";
 import { type Unit, unitOf } from "./unit.ts";
@@ -21,8 +23,9 @@ export function pullBack(
   outputs: readonly Tensor[],
   cotangents: readonly Tensor[],
 ): Tensor[] {
-  // Rules of reverse mode alone use it.
+  // What rules of reverse mode alone use.
   weightGrad.is(convWeightGrad);
+  sumRows.is(scatterAt);
   const sums = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, part: Tensor): void => {
     // In mixed precision a rule may return a cotangent of another float type than its input.

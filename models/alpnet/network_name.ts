@@ -1,5 +1,5 @@
 /** The encoder is registered by name alone: what it segments with is built by openModel and segment_one_shot. */
-import { ConfigError } from "../../engine/train/mod.ts";
+import { ConfigError } from "../../engine/segmenting.ts";
 import { registerNetwork } from "../known_networks.ts";
 
 /** Its name in model files. */

@@ -1,6 +1,6 @@
 /** Opens models of any kind, by what their files say. */
-import { check, checkOptions, show } from "../../engine/mod.ts";
-import { loadModel, modelFiles, type ModelSource, readPostprocessing } from "../../engine/train/mod.ts";
+import { check, checkOptions, loadModel, modelFiles, readPostprocessing, show } from "../../engine/segmenting.ts";
+import type { ModelSource } from "../../engine/train/mod.ts";
 import { ENCODER } from "../alpnet/network_name.ts";
 import { registeredNetworks } from "../known_networks.ts";
 import type { oneShotModel, OneShotModelOptions } from "./one_shot_model.ts";

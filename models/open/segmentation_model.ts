@@ -1,5 +1,6 @@
 /** What openModel gives, whatever network it holds. */
-import { loadImage, type Plan, type Volume, type writeVolume } from "../../engine/imaging/mod.ts";
+import type { Plan, Volume, writeVolume } from "../../engine/imaging/mod.ts";
+import { loadImage } from "../../engine/segmenting.ts";
 import type { FileSource, Postprocessing, PredictionMemory } from "../../engine/train/mod.ts";
 
 /** Axes of the oriented scan: x to the right, y to the front, z up. */

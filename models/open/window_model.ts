@@ -1,14 +1,15 @@
 /** Models of networks that segment patches, alone or as ensembles. */
-import { check, loadParameters, random } from "../../engine/mod.ts";
-import { checkMemory, checkSpacing } from "../../engine/imaging/mod.ts";
 import {
-  type LoadedModel,
-  type Member,
+  check,
+  checkMemory,
+  checkSpacing,
+  loadParameters,
   postprocess,
-  type Postprocessing,
   predictor,
+  random,
   resident,
-} from "../../engine/train/mod.ts";
+} from "../../engine/segmenting.ts";
+import type { LoadedModel, Member, Postprocessing } from "../../engine/train/mod.ts";
 import { networkOf } from "../known_networks.ts";
 // The network of most models; others are loaded for the files that name them.
 import "../unet/unet.ts";

@@ -1,5 +1,5 @@
 /** Validates the configuration of a U-Net and fills in defaults. */
-import { check, checkOptions, show } from "../../engine/mod.ts";
+import { check, checkOptions, show } from "../../engine/segmenting.ts";
 import {
   checkNetworkInput,
   countsPerStage,

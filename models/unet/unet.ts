@@ -2,10 +2,8 @@
  * The U-Nets of nnU-Net v2 (Isensee et al. 2021, 2024): PlainConvUNet and ResidualEncoderUNet, of any depth, in 2-D or
  * 3-D. Parameter paths are the names of the published PyTorch state dicts.
  */
-import { concat, leakyRelu, type Tensor } from "../../engine/mod.ts";
-import * as nn from "../../engine/nn/mod.ts";
-import { perDecoderStage, perStage } from "../../engine/imaging/mod.ts";
-import { entry } from "../../engine/train/mod.ts";
+import { add, concat, entry, leakyRelu, perDecoderStage, perStage, type Tensor } from "../../engine/segmenting.ts";
+import * as nn from "../../engine/segmenting.ts";
 import { type Model, type NetworkShape, registerNetwork } from "../known_networks.ts";
 import { checkInput, resolve, type ResolvedUNet, type UNetConfig } from "./config.ts";
 
@@ -92,7 +90,7 @@ function residual(p: ResidualOf<Tensor>, x: Tensor, kernel: readonly number[], s
   const pooled = nn.averagePool(x, stride);
   const projection = p.skip && (1 in p.skip ? p.skip[1] : p.skip[0]);
   const skip = projection ? normalized(projection, pooled, one, one) : pooled;
-  return leakyRelu(y.add(skip), { slope: SLOPE });
+  return leakyRelu(add(y, skip), { slope: SLOPE });
 }
 
 interface Encoder<S> {

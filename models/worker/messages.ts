@@ -1,5 +1,5 @@
 /** What the two sides of a worker say to each other. */
-import { VoxgradError } from "../../engine/mod.ts";
+import { VoxgradError } from "../../engine/segmenting.ts";
 import type { Plan, Volume } from "../../engine/imaging/mod.ts";
 import type { ModelSource, Postprocessing } from "../../engine/train/mod.ts";
 import type { OpenModelOptions } from "../open/open_model.ts";

@@ -1,6 +1,6 @@
 /** Models whose work runs in a worker: the thread that asks stays free. */
 import { hostThread, webThread, type WebWorker } from "../../engine/platform/worker_ports.ts";
-import { check } from "../../engine/mod.ts";
+import { check } from "../../engine/segmenting.ts";
 import type { ModelSource } from "../../engine/train/mod.ts";
 import type { OpenModelOptions } from "../open/open_model.ts";
 import { type RemoteModel, remoteModel } from "./remote_model.ts";

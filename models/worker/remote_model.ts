@@ -1,6 +1,6 @@
 /** This side of a worker: a model whose work another thread does. */
-import { check, VoxgradError } from "../../engine/mod.ts";
-import { isVolume, type Volume } from "../../engine/imaging/mod.ts";
+import { check, isVolume, VoxgradError } from "../../engine/segmenting.ts";
+import type { Volume } from "../../engine/imaging/mod.ts";
 import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
 import { portable, type Thread } from "../../engine/platform/worker_ports.ts";
 import type { OpenModelOptions } from "../open/open_model.ts";

@@ -47,7 +47,9 @@ const arrows: Record<string, readonly string[]> = {
   "engine/platform": ["#platform"],
   "engine/mod.ts": ["engine", "#platform"],
   shaders: [],
-  models: [...ENTRY_POINTS, "engine/platform/worker_ports.ts"],
+  // What of the entry points segmenting needs.
+  "engine/segmenting.ts": ["engine"],
+  models: [...ENTRY_POINTS, "engine/segmenting.ts", "engine/platform/worker_ports.ts"],
   scripts: [...ENTRY_POINTS, "models"],
 };
 

@@ -8,7 +8,8 @@ import { checkTensor, node, type Tensor } from "../../core/tensor.ts";
 import { constant } from "../elementwise/constant.ts";
 import { arange } from "../elementwise/creation.ts";
 import { add, cast, equal, maximum, minimum, mul } from "../elementwise/elementwise.ts";
-import { scatterAt } from "../index/gather.ts";
+import type { scatterAt } from "../index/gather.ts";
+import { late } from "../late.ts";
 import { expandDims, reshape } from "./reshape.ts";
 import { moveAxis } from "./transpose.ts";
 
@@ -34,7 +35,7 @@ const takeOp: Op<{ axis: number }> = {
     const n = x.shape[axis];
     const rows = reshape(g, { shape: [...x.shape.slice(0, axis), indices.size, ...x.shape.slice(axis + 1)] });
     const places = reshape(clampIndex(indices, n), { shape: x.shape.map((_, k) => (k === axis ? indices.size : 1)) });
-    return [scatterAt(rows, places, n, { axis, distinct: false }), null];
+    return [sumRows.call(rows, places, n, { axis, distinct: false }), null];
   },
   jvp: (c, [t]) => take(t!, c.inputs[1], c.attrs),
   // Examples are concatenated along the axis, and each index is offset to its own example.
@@ -49,6 +50,9 @@ const takeOp: Op<{ axis: number }> = {
     return moveAxis(take(joined, add(clampIndex(indices, n), first), { axis }), { source: axis, destination: 0 });
   },
 };
+
+/** The adjoint: reverse mode gives it, since it sorts. */
+export const sumRows = late<typeof scatterAt>("the gradient of take", "import engine/autodiff/reverse.ts");
 
 const clampIndex = (indices: Tensor, n: number): Tensor => minimum(maximum(indices, 0), n - 1);
 
