@@ -4,10 +4,11 @@ import { spawnSync } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { decode, encode } from "@jridgewell/sourcemap-codec";
 import { build, transform } from "esbuild";
 import { version } from "../cli/version.ts";
 import { packageRoot } from "../package_root.ts";
+import { neededDeclarations } from "./declarations.ts";
+import { javaScriptOf, shortKernels } from "./javascript.ts";
 
 const root = fileURLToPath(packageRoot);
 const dist = join(root, "dist");
@@ -41,61 +42,23 @@ async function filesOf(folders: readonly string[]): Promise<string[]> {
   );
 }
 
-/** A source map of lines, not columns: a tenth of the size, and enough for the places in a stack. */
-function byLines(map: string): string {
-  const { version, sources, mappings } = JSON.parse(map) as { version: number; sources: string[]; mappings: string };
-  const lines = decode(mappings).map((segments): [number, number, number, number][] => {
-    const [, source, line] = segments.find(({ length }) => length > 1) ?? [];
-    return source === undefined || line === undefined ? [] : [[0, source, line, 0]];
-  });
-  return JSON.stringify({ version, sources, names: [], mappings: encode(lines) });
-}
-
-/** Code without the indentation and the comments of its lines, except within template literals. */
-async function compact(code: string): Promise<string> {
-  let [inTemplate, inComment] = [false, false];
-  const short = code.split("\n").map((line) => {
-    const own = line.trimStart();
-    if (!inTemplate && (inComment || /^\/(\*|\/(?!#))/.test(own))) {
-      inComment = !own.startsWith("//") && !own.includes("*/");
-      return "";
-    }
-    const begins = !inTemplate;
-    if (line.replaceAll("\\`", "").split("`").length % 2 === 0) inTemplate = !inTemplate;
-    return begins ? own : line;
-  }).join("\n");
-  const [before, after] = await Promise.all([code, short].map((each) => transform(each, { minify: true })));
-  // A backtick in a string passes for that of a template.
-  return before.code === after.code ? short : code;
-}
-
-/**
- * Each source by itself; what is no TypeScript is copied. Lines stay, since an error that nobody catches prints the one
- * that threw it; with the maps, which then need no columns, that is no larger than without them.
- */
+/** Each source by itself. */
 async function writeJavaScript(): Promise<void> {
   const files = await filesOf(["engine", "shaders", "models", "scripts"]);
   const sources = files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
-  const { outputFiles } = await build({
-    absWorkingDir: root,
-    entryPoints: sources,
-    outbase: ".",
-    outdir: "dist",
-    format: "esm",
-    target: "es2022",
-    minifySyntax: true,
-    minifyIdentifiers: true,
-    sourcemap: true,
-    sourcesContent: false,
-    write: false,
-  });
-  for (const { path, text } of outputFiles) {
-    await write(path, path.endsWith(".map") ? byLines(text) : published(await compact(text)));
+  for (const [file, { code, map }] of await javaScriptOf(root, sources, "dist")) {
+    await write(file, published(code));
+    await write(`${file}.map`, map);
   }
-  const copied = files.filter((file) => [".mjs", ".js", ".css", ".html"].includes(extname(file)));
+  for (const file of files.filter((file) => [".mjs", ".css"].includes(extname(file)))) {
+    const loader = file.endsWith(".css") ? "css" : "js";
+    const { code } = await transform(await readFile(join(root, file), "utf8"), { loader, minify: true });
+    await write(join(dist, file), code);
+  }
   // What `voxgrad new` copies stays TypeScript.
-  copied.push("scripts/project");
-  await Promise.all(copied.map((file) => cp(join(root, file), join(dist, file), { recursive: true })));
+  for (const file of ["scripts/project", ...files.filter((file) => [".html", ".js"].includes(extname(file)))]) {
+    await cp(join(root, file), join(dist, file), { recursive: true });
+  }
 }
 
 /** Types that declarations use, and that not every project has. */
@@ -109,40 +72,24 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
   const compiler = join(root, "node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [compiler, "-p", project], { cwd: root, stdio: "inherit" });
   if (status !== 0) throw new Error("the declarations do not compile");
-  const needed = new Set(entries.map((entry) => join(dist, entry.replace(".ts", ".d.ts"))));
-  const webgpu = new Set<string>();
-  const codes = new Map<string, string>();
-  for (const file of needed) {
-    const code = published(await readFile(file, "utf8"));
-    for (const [name] of code.matchAll(/\bGPU[A-Z]\w+/g)) webgpu.add(name);
-    const foreign = code.match(/^(?:import|export) .*from "(?!\.|#host).*|import\("(?!\.|#host).*/m);
-    if (foreign) throw new Error(`${file} names a package, whose types projects may lack: ${foreign[0]}`);
-    for (const [, target] of code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]*)\.js"/g)) {
-      needed.add(join(dirname(file), `${target}.d.ts`));
-    }
-    codes.set(file, code);
+  const made = (await readdir(dist, { recursive: true })).filter((name) => name.endsWith(".d.ts"));
+  const all = new Map<string, string>();
+  for (const name of made) {
+    const file = join(dist, name);
+    all.set(name.replaceAll("\\", "/"), published(await readFile(file, "utf8")));
+    await rm(file);
   }
-  const offers = [...codes.entries()].flatMap(([file, code]) =>
-    [...code.matchAll(/^export (?:type )?(?:\{([^}]*)\}|\*.*) from "(\.[^"]*)\.js"/gm)].map(([, names, target]) => ({
-      file: join(dirname(file), `${target}.d.ts`),
-      names: names?.split(",").map((name) => name.trim().split(" ")[0]),
-    }))
-  );
-  for (const [file, code] of codes) {
-    const offered = offers.filter((offer) => offer.file === file);
-    // What nobody can import needs no comment; types are seen through what is offered.
-    const short = code.replace(
-      /\/\*\*(?:(?!\*\/)[^])*\*\/\n(?=export declare (?:const|function) (\w+))/g,
-      (comment, name) => offered.some(({ names }) => !names || names.includes(name)) ? comment : "",
-    );
-    const entry = entries.includes(`./${relative(dist, file).replace(".d.ts", ".ts")}`);
-    await write(file, entry ? referencesFrom(file) + short : short);
+  const own = entries.map((entry) => entry.replace("./", "").replace(".ts", ".d.ts"));
+  const webgpu = new Set<string>();
+  for (const [name, code] of neededDeclarations(all, own, ["engine/ops/methods.d.ts"])) {
+    for (const [type] of code.matchAll(/\bGPU[A-Z]\w+/g)) webgpu.add(type);
+    const foreign = code.match(/^(?:import|export) .*from "(?!\.|#host).*|import\("(?!\.|#host).*/m);
+    if (foreign) throw new Error(`${name} names a package, whose types projects may lack: ${foreign[0]}`);
+    const file = join(dist, name);
+    await write(file, own.includes(name) ? referencesFrom(file) + code : code);
   }
   // Interfaces merge with those of whatever else declares WebGPU: TypeScript's library, @webgpu/types, Deno.
   await write(ambient, [...webgpu].sort().map((name) => `interface ${name} {}\n`).join(""));
-  needed.add(ambient);
-  const made = (await readdir(dist, { recursive: true })).filter((name) => name.endsWith(".d.ts"));
-  await Promise.all(made.map((name) => join(dist, name)).filter((file) => !needed.has(file)).map((file) => rm(file)));
 }
 
 /** One minified module, for `<script type="module">`. */
@@ -164,6 +111,9 @@ async function writeBrowserModule(): Promise<void> {
       js: `/*! voxgrad ${version()}, MIT license; licenses of the packages in it: engine/platform/NOTICES.md */`,
     },
     legalComments: "none",
+    plugins: [shortKernels],
+    // What only programs of voxgrad do.
+    logOverride: { "ignored-bare-import": "silent" },
     logLevel: "warning",
   });
   const declarations = join(dist, "voxgrad.min.d.ts");
