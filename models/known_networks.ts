@@ -62,8 +62,8 @@ export interface Network {
 const networks = new Map<string, Network>();
 
 /**
- * Registers a network for plans, training, prediction and summaries. The calling module must be exported by
- * models/mod.ts, or imported by the script that uses the network.
+ * Registers a network for plans, training, prediction and summaries. The calling module must be imported by
+ * models/open/other_networks.ts, or by the script that uses the network.
  *
  * @param name as in plan.json and model files
  * @throws VoxgradError if the name is taken

@@ -43,9 +43,10 @@ export function registerNetworkRules(name: string, rules: NetworkRules): void {
  *
  * @example
  * ```ts
- * import "voxgrad/models";
  * import { plannedNetworks } from "voxgrad/imaging";
+ * import { registeredNetworks } from "voxgrad/models";
  *
+ * registeredNetworks(); // with it come those of voxgrad, in bundles too
  * plannedNetworks().includes("segResNet"); // true
  * ```
  */
