@@ -11,7 +11,7 @@ export { Tensor } from "./core/tensor.ts";
 export type { NestedArray } from "./core/tensor.ts";
 export type { Shape } from "./core/shape.ts";
 export type { Leaf, Mapped, Params, Tree, TreeOf } from "./core/tree.ts";
-export * as tree from "./core/tree.ts";
+export * as tree from "./ops/trees.ts";
 export * from "./ops/mod.ts";
 export { nonzero, unique } from "./ops/index/host.ts";
 export type { Unique } from "./ops/index/host.ts";

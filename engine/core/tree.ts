@@ -1,5 +1,6 @@
 /** Trees: nested objects and arrays whose leaves are tensors (or anything but plain objects and arrays). */
 import { check, fail, isPlain, show } from "./errors.ts";
+import { pairLeaves } from "./pair.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A nested structure with leaves of type L; null and undefined mark omitted entries. */
@@ -47,11 +48,13 @@ export type Mapped<T, R> = unknown extends T ? T
 const DEEPEST = 200;
 
 /**
- * Applies `f(leaf, path)` to every leaf and returns the same structure with the results. null and undefined, such as
- * the missing bias of a layer, are kept.
+ * Applies `f(leaf, path)` to every leaf and returns the same structure with the results; for several trees
+ * `f(leaf, leaf of the second, ..., path)`. They are paired by name, whatever the order of their keys. null and
+ * undefined, such as the missing bias of a layer, are kept.
  *
  * @param f `path` is the keys joined by ".", "" if the tree itself is a leaf
- * @throws VoxgradError for a structure that contains itself or is nested deeper than 200 levels
+ * @throws VoxgradError for trees that differ in structure, naming the path, and for a structure that contains itself or
+ *   is nested deeper than 200 levels
  * @example
  * ```ts
  * import { ones, tree } from "voxgrad";
@@ -59,13 +62,44 @@ const DEEPEST = 200;
  * const params = { weight: ones([2, 3]), bias: ones([2]) };
  * const halves = tree.map(params, (leaf) => leaf.mul(0.5)); // { weight, bias }
  * const shapes = tree.map(params, (leaf, path) => `${path}: ${leaf.shape}`); // { weight: "weight: 2,3", ... }
+ * const next = tree.map(params, halves, (p, half) => p.sub(half));
  * ```
  */
-export function map<T, R>(tree: T, f: (leaf: Leaf<T>, path: string) => R): Mapped<T, R> {
+export function map<T, R>(tree: T, f: (leaf: Leaf<T>, path: string) => R): Mapped<T, R>;
+export function map<T, U, R>(tree: T, second: U, f: (leaf: Leaf<T>, second: Leaf<U>, path: string) => R): Mapped<T, R>;
+export function map<T, U, V, R>(
+  tree: T,
+  second: U,
+  third: V,
+  f: (leaf: Leaf<T>, second: Leaf<U>, third: Leaf<V>, path: string) => R,
+): Mapped<T, R>;
+export function map<T, U, V, W, R>(
+  tree: T,
+  second: U,
+  third: V,
+  fourth: W,
+  f: (leaf: Leaf<T>, second: Leaf<U>, third: Leaf<V>, fourth: Leaf<W>, path: string) => R,
+): Mapped<T, R>;
+export function map(tree: unknown, ...rest: unknown[]): unknown {
+  const f = rest.pop();
+  check(typeof f === "function", "tree.map", () => `the last argument is a function, got ${show(f)}`);
+  const apply = f as (...args: unknown[]) => unknown;
+  if (rest.length === 0) return visitLeaves(tree, apply);
+  // Structures that contain themselves are refused here.
+  visitLeaves(tree, () => null);
+  const others = rest.map((other, k) => pairLeaves("tree.map", `tree ${k + 2}`, tree, other).map(({ given }) => given));
+  let next = 0;
+  return visitLeaves(tree, (leaf, path) => {
+    const k = next++;
+    return apply(leaf, ...others.map((leaves) => leaves[k]), path);
+  });
+}
+
+function visitLeaves(tree: unknown, f: (leaf: unknown, path: string) => unknown): unknown {
   const above: object[] = [];
   const visit = (level: unknown, path: string): unknown => {
     if (level === null || level === undefined) return level;
-    if (!isBranch(level)) return f(level as Leaf<T>, path);
+    if (!isBranch(level)) return f(level, path);
     const place = path === "" ? "the tree" : `the tree at ${path.slice(0, 100)}`;
     if (above.includes(level)) fail("tree", `${place} contains itself; give a structure without cycles`);
     if (above.length > DEEPEST) fail("tree", `${place} is nested deeper than ${DEEPEST} levels`);
@@ -77,7 +111,7 @@ export function map<T, R>(tree: T, f: (leaf: Leaf<T>, path: string) => R): Mappe
     above.pop();
     return result;
   };
-  return visit(tree, "") as Mapped<T, R>;
+  return visit(tree, "");
 }
 
 /** Whether a value has children: an array or a plain object. */
@@ -85,8 +119,7 @@ const isBranch = (value: unknown): value is unknown[] | Record<string, unknown> 
   Array.isArray(value) || isPlain(value);
 
 /**
- * The leaves in order: arrays by index, objects by insertion order. To walk several trees together, match them by
- * path.
+ * The leaves in order: arrays by index, objects by insertion order. `map` walks several trees together, by name.
  *
  * @example
  * ```ts

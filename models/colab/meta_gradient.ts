@@ -89,11 +89,8 @@ const META_KEYS = [
   "damping",
 ];
 
-const zip = (a: Params, b: Params, f: (x: Tensor, y: Tensor) => Tensor): Params => {
-  // By name: one tree may list its names in another order.
-  const others = tree.flatten(b);
-  return tree.map(a, (x: Tensor, path: string) => f(x, others.get(path)!));
-};
+const zip = (a: Params, b: Params, f: (x: Tensor, y: Tensor) => Tensor): Params =>
+  tree.map(a, b, (x: Tensor, y: Tensor) => f(x, y));
 const dot = (a: Params, b: Params): Tensor =>
   (tree.leaves(zip(a, b, (x, y) => sum(x.mul(y)))) as Tensor[]).reduce((x, y) => x.add(y));
 /** a + s b */

@@ -200,5 +200,96 @@ test("tree.flatten() refuses names that make one path of two leaves", async () =
   );
 });
 
+test("tree.map() of several trees pairs leaves by name, keeps null, and gives the path last", async () => {
+  const [a, b] = [{ w: 1, deep: [2, null, { x: 3 }] }, { deep: [20, null, { x: 30 }], w: 10 }];
+  assert.equal(tree.map(a, b, (x: any, y: any, path: string) => `${path}: ${x + y}`), {
+    w: "w: 11",
+    deep: ["deep.0: 22", null, { x: "deep.2.x: 33" }],
+  });
+  const c = { deep: [200, undefined, { x: 300 }], w: 100 };
+  assert.equal(tree.map(a, b, c, (x: any, y: any, z: any) => x + y + z), { w: 111, deep: [222, null, { x: 333 }] });
+  assert.equal(tree.map(a, a, a, a, (...all: any[]) => all.length), { w: 5, deep: [5, null, { x: 5 }] });
+  assert.is(tree.map(1, 2, (x, y, path) => `${x} ${y}${path}`), "1 2");
+});
+
+test("tree.map() of several trees names the path of what does not fit", async () => {
+  const a = { w: s(1), deep: [s(2), { x: s(3) }] };
+  const of = (b: unknown, ...more: unknown[]) => () => (tree.map as any)(a, b, ...more, () => 0);
+  const cases: [() => unknown, RegExp][] = [
+    [of({ w: s(1), deep: [s(2), {}] }), /^tree\.map: tree 2 at deep\.1\.x: missing; Tensor\(f32\[1\]\) belongs there$/],
+    [of({ ...a, v: s(1) }), /^tree\.map: tree 2 at v: nothing has that name, got Tensor/],
+    [of({ w: [s(1)], deep: a.deep }), /^tree\.map: tree 2 at w: Tensor\(f32\[1\]\) belongs there, got \[Tensor/],
+    [of({ w: s(1), deep: s(2) }), /^tree\.map: tree 2 at deep: an array of 2 belongs there, got Tensor/],
+    [of(null), /^tree\.map: tree 2: missing; an object \{ w, deep \} belongs there$/],
+    [of(a, { w: s(1) }), /^tree\.map: tree 3 at deep: missing; an array of 2 belongs there$/],
+    [() => (tree.map as any)(a, a), /^tree\.map: the last argument is a function, got \{ w, deep \}$/],
+    [() => (tree.map as any)(a), /^tree\.map: the last argument is a function, got undefined$/],
+  ];
+  for (const [call, wanted] of cases) assert.match(await message(call), wanted);
+  const loop: any = { w: s(1) };
+  loop.self = loop;
+  assert.match(await message(() => (tree.map as any)(loop, loop, () => 0)), /^tree: the tree at self contains itself/);
+});
+
+test("tree.add(), sub(), scale(), dot(), norm(), zerosLike() and where() compute by name", async () => {
+  const a = { w: tensor([[1, -2], [3, 4]]), deep: [tensor(2), null] };
+  const b = { deep: [tensor(5), null], w: tensor([[0.5, 1], [2, -1]]) };
+  assert.equal(await plain(tree.add(a, b)), { w: [[1.5, -1], [5, 3]], deep: [7, null] });
+  assert.equal(await plain(tree.sub(a, b)), { w: [[0.5, -3], [1, 5]], deep: [-3, null] });
+  assert.equal(await plain(tree.scale(a, -2)), { w: [[-2, 4], [-6, -8]], deep: [-4, null] });
+  assert.equal(await plain(tree.scale(a, tensor(0.5))), { w: [[0.5, -1], [1.5, 2]], deep: [1, null] });
+  assert.is(await tree.dot(a, b).item(), 0.5 - 2 + 6 - 4 + 10);
+  assert.is(await tree.norm(b).item(), Math.fround(Math.sqrt(0.25 + 1 + 4 + 1 + 25)));
+  const zeros = tree.zerosLike({ ...a, n: tensor([1, 2], { dtype: "i32" }) });
+  assert.equal(await plain(zeros), { w: [[0, 0], [0, 0]], deep: [0, null], n: [0, 0] });
+  assert.is(zeros.n.dtype, "i32");
+  for (const truth of [true, false]) {
+    assert.equal(await plain(tree.where(tensor(truth), a, b)), await plain(truth ? a : { w: b.w, deep: b.deep }));
+  }
+  // No tensors, one, and more than a kernel binds.
+  assert.is(await tree.norm({}).item(), 0);
+  assert.is(await tree.dot([tensor([3])], [tensor([4])]).item(), 12);
+  const many = Array.from({ length: 33 }, (_, k) => tensor([k, 1]));
+  assert.is(await tree.dot(many, many).item(), 33 + (32 * 33 * 65) / 6);
+});
+
+test("tree.dot() and norm() have their derivatives; that of the norm at 0 is 0", async () => {
+  const p = { a: tensor([3]), b: tensor([0, 4]) };
+  assert.equal(await plain(grad((p: typeof p0) => tree.norm(p))(p)), {
+    a: [Math.fround(0.6)],
+    b: [0, Math.fround(0.8)],
+  });
+  const p0 = { a: tensor([0]), b: tensor([0, 0]) };
+  assert.equal(await plain(grad((p: typeof p0) => tree.norm(p))(p0)), { a: [0], b: [0, 0] });
+  assert.equal(await plain(grad((p: typeof p0) => tree.dot(p, p))(p)), { a: [6], b: [0, 8] });
+});
+
+test("tree.add(), dot() and others refuse what does not fit, naming the path", async () => {
+  const api = tree as any;
+  const a = { w: ones([2]), b: ones([3]) };
+  const cases: [() => unknown, RegExp][] = [
+    [
+      () => api.add(a, { w: ones([2]), b: ones([2]) }),
+      /^tree\.add: the trees differ at b: Tensor\(f32\[3\]\) and Tensor\(f32\[2\]\)$/,
+    ],
+    [
+      () => api.add(a, { w: ones([2]), b: 1 }),
+      /^tree\.add: a tree of tensors is wanted, got 1 at b of the second tree$/,
+    ],
+    [
+      () => api.dot(a, { w: ones([2]) }),
+      /^tree\.dot: the second tree at b: missing; Tensor\(f32\[3\]\) belongs there$/,
+    ],
+    [() => api.add(a), /^tree\.add: the second tree: missing; an object \{ w, b \} belongs there$/],
+    [() => api.norm({ w: 2 }), /^tree\.norm: a tree of tensors is wanted, got 2 at w$/],
+    [() => api.zerosLike({ w: "a" }), /^tree\.zerosLike: a tree of tensors is wanted, got "a" at w$/],
+    [() => api.scale(a, "2"), /^tree\.scale: the factor is a number or a scalar tensor, got "2"$/],
+    [() => api.scale(a, ones([2])), /^tree\.scale: the factor is a number or a scalar tensor, got Tensor/],
+    [() => api.where(true, a, a), /^tree\.where: the condition is a bool scalar, got true$/],
+    [() => api.where(tensor([true]), a, a), /^tree\.where: the condition is a bool scalar, got Tensor\(bool\[1\]\)$/],
+  ];
+  for (const [call, wanted] of cases) assert.match(await message(call), wanted);
+});
+
 test.after(vg.closeDevice);
 test.run();

@@ -144,6 +144,14 @@ export async function trees(): Promise<void> {
   same<typeof halves, P>(true);
   // @ts-expect-error leaves are tensors
   tree.map(params, (leaf) => leaf.itme());
+  const moved = tree.map(params, params, (p, q, path) => p.add(q.mul(path.length)));
+  same<typeof moved.blocks, { scale: Tensor }[]>(true);
+  // @ts-expect-error the leaves of the second tree are numbers
+  tree.map(params, { weight: 1 }, (p, n) => p.add(n.mul(2)));
+  const total: P = tree.add(params, tree.scale(params, 0.5));
+  // @ts-expect-error another tree
+  tree.add(params, { weight: x });
+  same<typeof total, P>(true);
   const leaves = tree.leaves(params);
   same<typeof leaves, Tensor[]>(true);
   const mixed = tree.leaves({ a: 1, b: ["c", null] });

@@ -3,9 +3,10 @@ import { check, refuseOptions, show } from "../../core/errors.ts";
 import { isFloat } from "../../core/dtype.ts";
 import { Tensor } from "../../core/tensor.ts";
 import * as tree from "../../core/tree.ts";
-import { add, div, minimum, mul } from "../../ops/elementwise/elementwise.ts";
+import { add, cast, div, minimum, mul } from "../../ops/elementwise/elementwise.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
-import { globalNorm, like } from "./optimizer.ts";
+import { norm as normOf } from "../../ops/trees.ts";
+import { like } from "./optimizer.ts";
 
 /**
  * Scales gradients so that their global L2 norm is at most maxNorm; also returns the norm before clipping. As
@@ -39,10 +40,10 @@ export function clipGradNorm<P>(grads: P, maxNorm: number | Tensor, ...rest: nev
     leaves.push(g);
   });
   check(leaves.length > 0, "clipGradNorm", () => "there are no gradients");
-  const norm = globalNorm(leaves);
+  const norm = normOf(leaves);
   const factor = minimum(
     div(maxNorm instanceof Tensor ? reshape(maxNorm, { shape: [] }) : maxNorm, add(norm, 1e-6)),
     1,
   );
-  return [like(grads, leaves.map((g) => mul(g, factor))), norm];
+  return [like(grads, leaves.map((g) => cast(mul(g, factor), g.dtype))), norm];
 }

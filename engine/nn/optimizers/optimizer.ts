@@ -7,8 +7,7 @@ import * as tree from "../../core/tree.ts";
 import type { Params, Tree } from "../../core/tree.ts";
 import { unlessOverflow } from "../../ops/elementwise/loss_scale.ts";
 import { zeros } from "../../ops/elementwise/creation.ts";
-import { add, sqrt, square } from "../../ops/elementwise/elementwise.ts";
-import { sum } from "../../ops/reduce/reduce.ts";
+import { add } from "../../ops/elementwise/elementwise.ts";
 
 /** Optimizer state between steps: trees of tensors by name, such as `velocity`. */
 export type OptimizerState = Params;
@@ -129,13 +128,4 @@ export function checkDecays(name: string, decays: Record<string, number>): void 
   for (const [key, value] of Object.entries(decays)) {
     check(value < 1, name, () => `${key} is below 1, got ${show(value)}`);
   }
-}
-
-/** L2 norm over all tensors. They are summed pairwise, so that no kernel reads more of them than it can bind. */
-export function globalNorm(tensors: readonly Tensor[]): Tensor {
-  let parts = tensors.map((g) => sum(square(g)));
-  while (parts.length > 1) {
-    parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? add(x, parts[k + 1]) : x]));
-  }
-  return sqrt(parts[0]);
 }

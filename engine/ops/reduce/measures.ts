@@ -101,6 +101,13 @@ export interface NormOfAxesOptions extends ReduceOptions {
   ord?: number;
 }
 
+/** A root of sums of powers, whose slope at 0, which is infinite, is taken as 0. */
+export function rootOf(total: Tensor, ord = 2): Tensor {
+  const empty = equal(total, 0);
+  const safe = where(empty, 1, total);
+  return where(empty, mul(total, 0), ord === 2 ? sqrt(safe) : pow(safe, 1 / ord));
+}
+
 /**
  * Norm (sum |x|^p)^(1 / p) over axes (default: all), as torch.linalg.vector_norm. Where all values are 0, the gradient
  * of norms with p >= 1 is 0.
@@ -129,10 +136,7 @@ export const norm: (x: Tensor, options?: NormOfAxesOptions) => Tensor = computeI
     if (ord === 0) return cast(sum(notEqual(values, 0), over), "f32");
     if (ord === 1) return sum(abs(values), over);
     const total = sum(ord === 2 ? square(values) : pow(abs(values), ord), over);
-    // The root has an infinite slope at 0.
-    const empty = equal(total, 0);
-    const safe = where(empty, 1, total);
-    return where(empty, mul(total, 0), ord === 2 ? sqrt(safe) : pow(safe, 1 / ord));
+    return rootOf(total, ord);
   },
   { kind: "sum" },
 );
