@@ -1,57 +1,52 @@
 /**
- * voxgrad and PyTorch on this machine's GPU, item by item: convolutions, norms, a U-Net's training step and
- * Hessian-vector product, each in f32 and mixed precision; then every convolution kernel alone. Run, here or packed
- * (bench/gpu/pack.ts):
- *   node --import ./engine/platform/cli/register.mjs bench/gpu/gpu.ts [--size small] [--minutes 30] [--items WORD,WORD]
- *     [--rounds 5] [--adapter NAME] [--peers torch,tf32,amp] [--out FOLDER] [--no-kernels]
- * FOLDER/results.json and results.md are written after each item, kernels.txt at the end.
+ * The GPU hour in ten minutes: do all operators hold, what does the adapter offer, and how fast are operators, networks,
+ * nnU-Net's epochs and tuned kernels, beside PyTorch where there is one. Run from a bundle: `npm run bench:gpu`, or
+ * packed (bench/gpu/pack.ts). FOLDER/results.md, results.json and profiles.txt are written after each measurement.
  */
-import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import mri from "mri";
-import { type Command, type EngineId, findPython, pythonScript, script } from "../peers/asked.ts";
-import { Bench, type Row } from "../peers/bench.ts";
-import { gpuReport, type GpuRun, head } from "./gpu_report.ts";
-import type { Item } from "../peers/item.ts";
-import { gpuItems, type Size, sizes } from "../peers/items_gpu.ts";
+import { type Command, EngineError, type EngineId, findPython, pythonScript, script } from "../peers/asked.ts";
+import { Bench } from "../peers/bench.ts";
+import type { Size } from "../peers/items_gpu.ts";
+import { gpuReport, head, profiles } from "./gpu_report.ts";
+import type { GpuRun } from "./gpu_run.ts";
+import { askAdapter, type StageName, stages } from "./stages.ts";
 
 const defaults = {
-  size: "full",
-  minutes: 30,
-  rounds: 5,
+  minutes: 10,
+  rounds: 3,
   items: "",
-  peers: "torch,tf32,amp",
+  stages: Object.keys(stages).join(","),
+  peers: "torch,tf32,amp,last",
   adapter: process.env.VOXGRAD_ADAPTER ?? "",
   out: "results",
-  kernels: true,
+  small: false,
 };
-const usage = `gpu: takes ${
+const usage = `takes ${
   Object.entries(defaults)
-    .map(([key, value]) => (key === "kernels" ? "--no-kernels" : `--${key} ${value}`))
+    .map(([key, value]) => (value === false ? `--${key}` : `--${key} ${value}`))
     .join(", ")
-}`;
+}; --small is meant on a CPU`;
 
 const options = mri(process.argv.slice(2), {
   default: defaults,
-  boolean: ["kernels", "help"],
-  string: ["size", "items", "peers", "adapter", "out"],
+  boolean: ["small", "help"],
+  string: ["items", "stages", "peers", "adapter", "out"],
   alias: { help: "h" },
   unknown: (name) => stop(`${name} is not an option`),
 }) as unknown as typeof defaults & { help?: boolean };
 if (options.help) {
-  console.log(usage);
+  console.log(`gpu: ${usage}`);
   process.exit(0);
 }
-const peers = options.peers.split(",").filter((name) => name !== "");
-if (!sizes.includes(options.size as Size)) stop(`--size is ${sizes.join(" or ")}, got ${options.size}`);
+const listed = (text: string): string[] => text.split(",").filter((word) => word !== "");
+const peers = listed(options.peers);
+const asked = listed(options.stages);
 if (!(options.minutes > 0) || !(options.rounds >= 1)) stop("--minutes and --rounds are numbers above 0");
-if (peers.some((name) => !["torch", "tf32", "amp"].includes(name))) stop(`--peers are of torch,tf32,amp`);
-const words = options.items.toLowerCase().split(",");
-const items = gpuItems(options.size as Size).filter(({ name }) => words.some((w) => name.toLowerCase().includes(w)));
-if (items.length === 0) stop(`no item's name holds "${options.items}"`);
+if (peers.some((name) => !["torch", "tf32", "amp", "last"].includes(name))) stop("--peers are of torch,tf32,amp,last");
+if (asked.some((name) => !(name in stages))) stop(`--stages are of ${defaults.stages}`);
 
 function stop(message: string): never {
   console.error(`gpu: ${message}\n${usage}`);
@@ -59,53 +54,53 @@ function stop(message: string): never {
 }
 
 const begin = performance.now();
-const left = (): number => options.minutes * 60_000 - (performance.now() - begin);
-/** A hanging driver costs at most a quarter of the time. */
-const patience = (): number => Math.max(1000, Math.min(left(), options.minutes * 15_000));
+const total = options.minutes * 60_000;
+const elapsed = (): number => performance.now() - begin;
 
-const commands: Partial<Record<EngineId, Command>> = {};
-for (
-  const [id, precision] of [
-    ["ours", "f32"],
-    ["mixed", "mixed"],
-  ] as const
-) {
-  commands[id] = script("gpu/gpu_child", precision, options.size);
-}
+// For all processes of voxgrad.
+if (options.adapter) process.env.VOXGRAD_ADAPTER = options.adapter;
+const facts = await askAdapter(total / 4).catch((error: Error) => {
+  console.error(`gpu: no adapter: ${error.message}`);
+  process.exit(1);
+});
+const small = options.small || facts.kind === "software";
+const size: Size = small ? "small" : "full";
+/** A tenth of the time at most, for a hang must not cost more; a CPU compiles slowly. */
+const silence = Math.max(facts.kind === "software" ? 120_000 : 20_000, total / 10);
+
 const python = peers.length > 0 ? await findPython() : null;
-if (peers.length > 0 && !python) console.log("No Python with torch here: voxgrad alone");
+const noTorch = python ? null : peers.length > 0 ? "no Python with torch here" : "left out by --peers";
+const commands: Partial<Record<EngineId, Command>> = {
+  ours: script("gpu/gpu_child", "f32", size),
+  ...(facts.features.includes("shader-f16") ? { mixed: script("gpu/gpu_child", "mixed", size) } : {}),
+};
 for (const id of python ? (peers as EngineId[]) : []) {
   commands[id] = pythonScript(python!, "gpu/gpu_torch.py", id === "torch" ? "fp32" : id);
 }
 
-await mkdir(options.out, { recursive: true });
-const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
-const small = options.size === "small";
-const bench = new Bench({
-  folder,
-  rounds: options.rounds,
-  adapter: options.adapter,
-  profile: false,
-  commands,
-  turn: small ? 40 : 200,
-  queued: 40,
-  patience,
-  // Single gradients of a network in f16; a step skipped after an overflow is off by 1.
-  tolerance: { tf32: 2e-2, mixed: 0.3, amp: 0.3 },
-  // The gradient of a bias before a norm is pure rounding error.
-  floor: 1e-3,
-});
-const rows: Row[] = [];
-const state = (): GpuRun => ({
+const run: GpuRun = {
   date: new Date().toISOString().slice(0, 16).replace("T", " "),
-  size: options.size,
+  small,
+  minutes: options.minutes,
   node: process.version,
   cpu: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} used`,
-  rounds: options.rounds,
-  engines: bench.engines as GpuRun["engines"],
-  rows,
-  problems: bench.problems,
-});
+  kernels: process.env.VOXGRAD_KERNELS ?? "",
+  facts,
+  noTorch,
+  roofs: { error: "not measured" },
+  engines: {},
+  checks: [],
+  operators: [],
+  networks: [],
+  epochs: [],
+  tunings: [],
+  problems: [],
+  took: 0,
+};
+
+await mkdir(options.out, { recursive: true });
+// Tuned choices are kept beside the results.
+process.env.VOXGRAD_CACHE ??= resolve(options.out);
 
 /** Files are written atomically, so that they are complete if the process is killed. */
 async function write(name: string, text: string): Promise<void> {
@@ -114,60 +109,56 @@ async function write(name: string, text: string): Promise<void> {
   await rename(`${file}.part`, file);
 }
 async function save(): Promise<void> {
-  await write("results.json", JSON.stringify(state(), null, 1));
-  await write("results.md", gpuReport(state()));
+  run.took = elapsed() / 60_000;
+  await write("results.json", JSON.stringify(run, null, 1));
+  await write("results.md", gpuReport(run));
+  await write("profiles.txt", profiles(run));
 }
 
-/** A skipped item, with the reason. */
-function skipped(item: Item, cannot: string): Row {
-  const results = Object.fromEntries(Object.keys(bench.engines).map((id) => [id, { times: [], cannot }]));
-  return { name: item.name, goal: {}, results, facts: {} };
-}
-
-/**
- * The convolution kernels alone: every variant, or with small sizes a few defaults. The output goes to the terminal and
- * to kernels.txt.
- */
-async function kernels(): Promise<void> {
-  const [program, ...args] = script(
-    "probes/conv_kernels",
-    ...(small ? ["--shape", "32-32", "--repeats", "2"] : ["--every"]),
-  );
-  const env = options.adapter ? { ...process.env, VOXGRAD_ADAPTER: options.adapter } : process.env;
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
-  const file = createWriteStream(join(options.out, "kernels.txt"));
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (data) => {
-      process.stdout.write(data);
-      file.write(data);
-    });
-  }
-  const timer = setTimeout(() => child.kill("SIGKILL"), Math.max(0, left()));
-  const code = await new Promise((resolve) => child.on("close", (status, signal) => resolve(status ?? signal)));
-  clearTimeout(timer);
-  if (code !== 0) bench.problems.push(`the kernels by themselves ended early (${code}); see kernels.txt`);
-  await new Promise<void>((resolve) => file.end(resolve));
-}
-
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
+let deadline = total;
+const bench = new Bench({
+  folder,
+  rounds: options.rounds,
+  adapter: options.adapter,
+  profile: false,
+  commands,
+  turn: small ? 40 : 150,
+  queued: 40,
+  patience: () => Math.max(1000, Math.min(deadline - elapsed(), silence)),
+  // Single gradients of a network in f16; a step skipped after an overflow is off by 1.
+  tolerance: { tf32: 2e-2, mixed: 0.3, amp: 0.3, last: 0.3 },
+  // The gradient of a bias before a norm is pure rounding error.
+  floor: 1e-3,
+  problems: run.problems,
+});
+console.log(head(run));
+await save();
+const words = options.items === "" ? [""] : listed(options.items.toLowerCase());
+/** The stages that need the engines. */
+const measured: readonly StageName[] = ["operators", "networks", "epochs", "tuning"];
 try {
-  await bench.open();
-  console.log(head(state()));
-  await save();
-  for (const [k, item] of items.entries()) {
-    console.log(`${k + 1}/${items.length} ${item.name} (${(left() / 60_000).toFixed(1)} minutes left)`);
+  for (const name of Object.keys(stages) as StageName[]) {
+    if (!asked.includes(name)) continue;
+    deadline = stages[name].until * total;
+    const left = (): number => deadline - elapsed();
+    console.log(`\n${name} (${(Math.max(0, left()) / 1000).toFixed(0)} s)`);
     try {
-      rows.push(left() > 0 ? await bench.measure(item) : skipped(item, "the time was over"));
+      if (measured.includes(name) && Object.keys(bench.engines).length === 0) {
+        await bench.open();
+        run.engines = bench.engines;
+      }
+      await stages[name].run({ run, bench, size, words, left, silence, save, log: console.log });
     } catch (error) {
-      rows.push(skipped(item, (error as Error).message));
+      // One stage must not cost the others.
+      run.problems.push(`${name}: ${error instanceof EngineError ? error.message : (error as Error).stack}`);
+      await save();
     }
-    await save();
   }
 } finally {
   await bench.close();
   await rm(folder, { recursive: true, force: true });
 }
-if (options.kernels && left() > 0) await kernels();
 await save();
-console.log(
-  `\n${gpuReport(state())}\nWritten to ${options.out} in ${((performance.now() - begin) / 60_000).toFixed(1)} minutes`,
-);
+console.log(`\n${gpuReport(run)}\nWritten to ${options.out} in ${run.took.toFixed(1)} minutes`);
+process.exit(0);

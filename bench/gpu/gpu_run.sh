@@ -1,6 +1,6 @@
 #!/bin/sh
-# voxgrad and PyTorch on this machine's GPU. Usage: ./run.sh [--size small] [--minutes 30] [--out FOLDER] ...
-# (--help names all). Writes FOLDER (./results): results.md, results.json, kernels.txt.
+# voxgrad and PyTorch on this machine's GPU. Usage: ./run.sh [--minutes 10] [--small] [--out FOLDER] ...
+# (--help names all). Writes FOLDER (./results): results.md, results.json, profiles.txt, tuned.json.
 # Everything it needs is here, but for the GPU's driver and a Python with PyTorch: $VOXGRAD_PYTHON, /usr/bin/python3 or
 # python3, without which voxgrad is measured alone. $VK_DRIVER_FILES, where it is set, names the Vulkan drivers.
 set -eu

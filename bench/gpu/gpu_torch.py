@@ -1,4 +1,7 @@
-"""PyTorch on a GPU as it is commonly run, asked as torch_child.py is. Usage: gpu_torch.py fp32|tf32|amp"""
+"""PyTorch on a GPU as it is commonly run, asked as torch_child.py is. Usage: gpu_torch.py fp32|tf32|amp|last
+
+last is amp with channels last in memory.
+"""
 
 import os
 import sys
@@ -10,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import torch_child  # noqa: E402
 
 MODE = sys.argv[1]
-AMP = MODE == "amp"
+AMP = MODE in ("amp", "last")
 torch.backends.cudnn.benchmark = True
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = MODE == "tf32"
 
@@ -27,12 +30,21 @@ def grad_scaler(enabled):
     return torch.cuda.amp.GradScaler(enabled=enabled)
 
 
-class PlainUNet:
-    """nnU-Net's PlainConvUNet with two convolutions a stage, from tensors by the names of its state dict."""
+def last_channels(x):
+    return x.contiguous(memory_format=torch.channels_last_3d) if MODE == "last" and x.dim() == 5 else x
 
-    def __init__(self, names, stages):
+
+class PlainUNet:
+    """nnU-Net's PlainConvUNet with two convolutions a stage, from tensors by the names of its state dict.
+
+    weights: of the outputs in the loss, finest first. nnunet: Dice over the batch, gradients of norm 12 at most.
+    """
+
+    def __init__(self, names, stages, weights, nnunet):
         self.names = names
         self.stages = stages
+        self.weights = weights
+        self.nnunet = nnunet
 
     def block(self, p, name, x, stride):
         y = F.conv3d(x, p[name + ".conv.weight"], p[name + ".conv.bias"], stride=stride, padding=1)
@@ -48,22 +60,31 @@ class PlainUNet:
         for s in range(self.stages):
             x = self.stage(p, f"encoder.stages.{s}.0", x, 1 if s == 0 else 2)
             skips.append(x)
+        loss = 0
         for d in range(self.stages - 1):
             name = f"decoder.transpconvs.{d}"
             up = F.conv_transpose3d(x, p[name + ".weight"], p[name + ".bias"], stride=2)
             x = self.stage(p, f"decoder.stages.{d}", torch.cat([up, skips[-2 - d]], 1))
-        name = f"decoder.seg_layers.{self.stages - 2}"
-        return self.dice_cross_entropy(F.conv3d(x, p[name + ".weight"], p[name + ".bias"]), labels)
+            level = self.stages - 2 - d
+            weight = self.weights[level] if level < len(self.weights) else 0
+            if weight == 0:
+                continue
+            name = f"decoder.seg_layers.{d}"
+            logits = F.conv3d(x, p[name + ".weight"], p[name + ".bias"])
+            step = 2**level
+            at = (slice(step // 2, None, step),) * 3
+            loss = loss + weight * self.dice_cross_entropy(logits, labels[(slice(None), *at)])
+        return loss
 
-    @staticmethod
-    def dice_cross_entropy(logits, labels, smooth=1e-5):
+    def dice_cross_entropy(self, logits, labels, smooth=1e-5):
         log_probability = F.log_softmax(logits.float(), 1)
         hit = F.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
         probability = log_probability.exp()
-        both = (probability * hit).sum((2, 3, 4))
-        either = (probability + hit).sum((2, 3, 4))
+        axes = (0, 2, 3, 4) if self.nnunet else (2, 3, 4)
+        both = (probability * hit).sum(axes)
+        either = (probability + hit).sum(axes)
         dice = (2 * both + smooth) / (either + smooth)
-        return F.nll_loss(log_probability, labels) + 1 - dice[:, 1:].mean()
+        return F.nll_loss(log_probability, labels) + 1 - dice[..., 1:].mean()
 
 
 class PlainUNetStep(PlainUNet):
@@ -80,9 +101,12 @@ class PlainUNetStep(PlainUNet):
         with autocast():
             loss = self.loss(self.params, x, self.labels)
         self.scaler.scale(loss).backward()
+        if self.nnunet:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.params, 12)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # There is no velocity where the scaler left the first step out.
+        # There is no velocity where the scaler left the first step out, nor of a head that the loss leaves out.
         velocities = [self.optimizer.state[p].get("momentum_buffer") for p in self.params]
         velocities = [torch.zeros_like(p) if v is None else v for p, v in zip(self.params, velocities)]
         return [loss.detach(), *[p.detach() for p in self.params], *velocities]
@@ -93,8 +117,16 @@ class PlainUNetHvp(PlainUNet):
         params = [p.detach().requires_grad_() for p in args[:-2]]
         with autocast():
             loss = self.loss(params, args[-2], args[-1].long())
-        grads = torch.autograd.grad(loss, params, create_graph=True)
-        return list(torch.autograd.grad(grads, params, [p.detach() for p in params]))
+        grads = torch.autograd.grad(loss, params, create_graph=True, allow_unused=True)
+        used = [(g, p) for g, p in zip(grads, params) if g is not None]
+        products = torch.autograd.grad([g for g, _ in used], params, [p.detach() for _, p in used], allow_unused=True)
+        return [torch.zeros_like(p) if v is None else v for v, p in zip(products, params)]
+
+
+class PlainUNetValidation(PlainUNet):
+    def __call__(self, *args):
+        with torch.no_grad(), autocast():
+            return self.loss(args[:-2], args[-2], args[-1].long())
 
 
 class Run(torch_child.Run):
@@ -102,7 +134,9 @@ class Run(torch_child.Run):
         super().__init__(item, folder, names)
         if AMP:
             kind = torch.float16 if torch_child.device.type == "cuda" else torch.bfloat16
-            self.inputs = [t.to(kind) if x.get("half") else t for t, x in zip(self.inputs, item["inputs"])]
+            self.inputs = [
+                last_channels(t.to(kind) if x.get("half") else t) for t, x in zip(self.inputs, item["inputs"])
+            ]
             if not isinstance(self.function, PlainUNet):
                 function = self.function
 

@@ -3,8 +3,8 @@
  * network, Node, npm or Vulkan loader. Linux on x64. Run: npm run bench:pack
  */
 import { execFileSync, spawn } from "node:child_process";
-import { createWriteStream, existsSync, readFileSync, statSync } from "node:fs";
-import { copyFile, cp, mkdir, realpath, rm, writeFile } from "node:fs/promises";
+import { createWriteStream, existsSync, statSync } from "node:fs";
+import { copyFile, cp, mkdir, realpath, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -41,18 +41,12 @@ if (!loader) {
 const out = here("../out");
 const stage = join(out, NAME);
 await rm(stage, { recursive: true, force: true });
-for (const folder of ["bin", "bench/gpu", "bench/peers", "lib/x11", "node_modules/webgpu/dist/linux-x64"]) {
+for (const folder of ["bin", "lib/x11", "node_modules/webgpu/dist/linux-x64"]) {
   await mkdir(join(stage, folder), { recursive: true });
 }
 
-await bundleBench(join(stage, "bench"));
-for (const name of ["gpu/gpu_torch.py", "peers/torch_child.py"]) {
-  await copyFile(here(`../${name}`), join(stage, "bench", name));
-}
+await bundleBench(stage);
 await copyFile(here("gpu_run.sh"), join(stage, "run.sh"));
-const { version } = JSON.parse(readFileSync(here("../../package.json"), "utf8"));
-await writeFile(join(stage, "package.json"), JSON.stringify({ name: "voxgrad", version, type: "module" }));
-await copyFile(here("../../LICENSE"), join(stage, "LICENSE"));
 
 await copyFile(process.execPath, join(stage, "bin/node"));
 // Debug symbols are a fifth of its size.

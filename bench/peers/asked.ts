@@ -4,10 +4,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-const MARK = "@bench ";
+/** Written before a reply, so that other output is ignored. */
+export const MARK = "@bench ";
 
-/** `mixed` is voxgrad in mixed precision, `tf32` and `amp` are PyTorch in these modes; the others compute in f32. */
-export type EngineId = "ours" | "mixed" | "jax" | "tfjs" | "torch" | "tf32" | "amp";
+/**
+ * `mixed` is voxgrad in mixed precision, `tf32` and `amp` are PyTorch in these modes, and `last` is `amp` with channels
+ * last in memory; the others compute in f32.
+ */
+export type EngineId = "ours" | "mixed" | "jax" | "tfjs" | "torch" | "tf32" | "amp" | "last";
 
 /** A program and its arguments. */
 export type Command = readonly [string, ...string[]];

@@ -4,7 +4,8 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Asked, type Command, EngineError, type EngineId } from "./asked.ts";
 import { distances, makeInput } from "./inputs.ts";
-import type { Cannot, Facts, Item } from "./item.ts";
+import type { TunedKernel } from "../../engine/mod.ts";
+import type { Cannot, Facts, Item, Work } from "./item.ts";
 
 /** Tolerance of results, relative to the largest value. */
 export const TOLERANCE = 1e-3;
@@ -55,6 +56,8 @@ export interface BenchOptions {
    * Default 0.
    */
   readonly floor?: number;
+  /** Where wrong results and crashes are listed. */
+  readonly problems?: string[];
 }
 
 export const names: Record<EngineId, string> = {
@@ -65,28 +68,32 @@ export const names: Record<EngineId, string> = {
   torch: "PyTorch",
   tf32: "PyTorch TF32",
   amp: "PyTorch AMP",
+  last: "PyTorch AMP, channels last",
 };
 
 /** Why an engine cannot run an item, if known beforehand. */
 function cannotOf(id: EngineId, item: Item): string | undefined {
   if (id === "ours" || id === "mixed") return undefined;
-  return (item[id === "tf32" || id === "amp" ? "torch" : id] as Cannot).cannot;
+  return (item[isTorch(id) ? "torch" : (id as "jax" | "tfjs")] as Cannot).cannot;
 }
 
-const isTorch = (id: EngineId): boolean => ["torch", "tf32", "amp"].includes(id);
+const isTorch = (id: EngineId): boolean => ["torch", "tf32", "amp", "last"].includes(id);
 
 export class Bench {
   readonly #options: BenchOptions;
   readonly #children = new Map<EngineId, Asked>();
+  /** Engines that hold an item. */
+  readonly #prepared = new Set<EngineId>();
   /** Content of the input files. */
   readonly #made: string[] = [];
   /** Version and device of each engine. */
   readonly engines: Partial<Record<EngineId, { version: string; device: string }>> = {};
   /** Wrong results and crashes. */
-  readonly problems: string[] = [];
+  readonly problems: string[];
 
   constructor(options: BenchOptions) {
     this.#options = options;
+    this.problems = options.problems ?? [];
   }
 
   async open(): Promise<void> {
@@ -127,36 +134,115 @@ export class Bench {
   }
 
   async measure(item: Item): Promise<Row> {
-    const { folder, rounds } = this.#options;
+    const row = await this.#begin(item);
+    const ids = [...this.#children.keys()];
+    const outputs = new Map<EngineId, Float32Array[]>();
+    // What takes much memory is measured one engine at a time, the rest in turn.
+    for (const group of item.alone ? ids.map((id) => [id]) : [ids]) {
+      const ready: EngineId[] = [];
+      for (const id of group) if (await this.#ready(id, item, row, outputs)) ready.push(id);
+      await this.#rounds(item, row, ready);
+      await this.#finish(item, row, ready);
+    }
+    this.#compare(item, row, outputs);
+    this.#print(row);
+    return row;
+  }
+
+  /** Calls of an item in a row on one engine, until the time is over or there are enough; it is prepared first. */
+  async sustain(item: Item, id: EngineId, milliseconds: number, most: number): Promise<Result & { facts: Facts }> {
+    const row = await this.#begin(item);
+    if (!(await this.#ready(id, item, row, new Map()))) return { ...row.results[id]!, facts: {} };
+    const result = row.results[id]!;
+    const start = performance.now();
+    const left = (): number => milliseconds - (performance.now() - start);
+    await this.#try(id, item, result, async () => {
+      while (result.times.length < most && (left() > 0 || result.times.length === 0)) {
+        const { times } = await this.#ask(id, { op: "run", budget: Math.max(0, left()), queued: 0 });
+        result.times.push(...times.slice(0, most - result.times.length));
+      }
+    });
+    await this.#finish(item, row, result.cannot ? [] : [id]);
+    return { ...result, facts: row.facts[id] ?? {} };
+  }
+
+  /**
+   * Tunes the works of an item that take most time, one after another, while time is left; `found` is told each result.
+   * Gives the median of a few calls before and after.
+   */
+  async tune(
+    item: Item,
+    id: EngineId,
+    most: number,
+    left: () => number,
+    found: (result: Work & { kernel?: TunedKernel; cannot?: string }) => Promise<void>,
+  ): Promise<{ before?: number; after?: number; cannot?: string }> {
+    const row = await this.#begin(item);
+    if (!(await this.#ready(id, item, row, new Map()))) return { cannot: row.results[id]!.cannot! };
+    const result = row.results[id]!;
+    const middle = async (): Promise<number> => median((await this.#ask(id, { op: "run", budget: 1000 })).times);
+    let [before, after]: (number | undefined)[] = [];
+    await this.#try(id, item, result, async () => {
+      before = await middle();
+      for (const work of (await this.#ask(id, { op: "slowest", most })).works as Work[]) {
+        const one: Result = { times: [] };
+        let kernel: TunedKernel | undefined;
+        if (left() <= 0) one.cannot = "the time was over";
+        else {await this.#try(
+            id,
+            item,
+            one,
+            async () => (kernel = await this.#ask(id, { op: "tune", work: work.work })),
+          );}
+        await found({ ...work, ...(kernel ? { kernel } : {}), ...(one.cannot ? { cannot: one.cannot } : {}) });
+        // A variant may have cost the process, and with it what was prepared.
+        if (one.cannot && !this.#prepared.has(id) && !(await this.#ready(id, item, row, new Map()))) return;
+      }
+      after = await middle();
+    });
+    await this.#finish(item, row, this.#prepared.has(id) ? [id] : []);
+    return {
+      ...(before !== undefined ? { before } : {}),
+      ...(after !== undefined ? { after } : {}),
+      ...(result.cannot ? { cannot: result.cannot } : {}),
+    };
+  }
+
+  /** Writes the inputs of an item and starts engines that could not be started before; gives its empty row. */
+  async #begin(item: Item): Promise<Row> {
     for (const [k, input] of item.inputs.entries()) {
       // The items of a convolution share inputs, which may be large.
       const made = JSON.stringify(input);
       if (this.#made[k] === made) continue;
-      await writeFile(join(folder, `in${k}.bin`), makeInput(input, k + 1));
+      await writeFile(join(this.#options.folder, `in${k}.bin`), makeInput(input, k + 1));
       this.#made[k] = made;
     }
-    const row: Row = { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
-    const ready: EngineId[] = [];
-    // Retry engines that could not be restarted before.
     for (const id of Object.keys(this.engines) as EngineId[]) {
       if (!this.#children.get(id)?.alive) await this.#restart(id);
     }
-    const outputs = new Map<EngineId, Float32Array[]>();
-    for (const id of this.#children.keys()) {
-      const result: Result = { times: [] };
-      row.results[id] = result;
-      const cannot = cannotOf(id, item);
-      if (cannot) result.cannot = cannot;
-      else if (item.measure === "cold" || item.measure === "warm") await this.#fresh(id, item, result);
-      else if (await this.#try(id, item, result, () => this.#prepare(id, item, row, outputs))) ready.push(id);
-    }
-    this.#compare(item, row, outputs);
-    for (let round = 0; round < rounds; round++) {
+    return { name: item.name, goal: item.goal ?? {}, results: {}, facts: {} };
+  }
+
+  /** Whether an engine has prepared an item, so that rounds may begin. */
+  async #ready(id: EngineId, item: Item, row: Row, outputs: Map<EngineId, Float32Array[]>): Promise<boolean> {
+    const result: Result = { times: [] };
+    row.results[id] = result;
+    const cannot = cannotOf(id, item);
+    if (cannot) result.cannot = cannot;
+    else if (item.measure === "cold" || item.measure === "warm") await this.#fresh(id, item, result);
+    else if (await this.#try(id, item, result, () => this.#prepare(id, item, row, outputs))) return true;
+    else await this.#drop(id);
+    return false;
+  }
+
+  async #rounds(item: Item, row: Row, ready: readonly EngineId[]): Promise<void> {
+    for (let round = 0; round < this.#options.rounds; round++) {
       // Rotate the order of engines in each round.
       for (let k = 0; k < ready.length; k++) {
         const id = ready[(round + k) % ready.length];
         const result = row.results[id]!;
-        if (result.cannot || (round >= SLOW_ROUNDS && isSlow(result, row.results.ours!))) continue;
+        const ours = row.results.ours;
+        if (result.cannot || (round >= SLOW_ROUNDS && ours && isSlow(result, ours))) continue;
         await this.#try(id, item, result, async () => {
           const { turn: budget = 40, queued = 0 } = this.#options;
           const { times, counted } = await this.#ask(id, { op: "run", budget, queued });
@@ -165,22 +251,33 @@ export class Bench {
         });
       }
     }
+  }
+
+  /** Takes the facts of a call, and lets engines go of the item. */
+  async #finish(item: Item, row: Row, ready: readonly EngineId[]): Promise<void> {
     for (const id of ready) {
-      if (row.results[id]!.cannot) continue;
-      await this.#try(id, item, row.results[id]!, async () => {
-        const facts = await this.#ask(id, { op: "facts" });
-        row.facts[id] = { ...row.facts[id], ...facts };
-        await this.#ask(id, { op: "drop" });
-      });
+      const result = row.results[id]!;
+      if (!result.cannot) {
+        await this.#try(id, item, result, async () => {
+          const facts = await this.#ask(id, { op: "facts" });
+          row.facts[id] = { ...row.facts[id], ...facts };
+        });
+      }
+      await this.#drop(id);
     }
-    this.#print(row);
-    return row;
+  }
+
+  async #drop(id: EngineId): Promise<void> {
+    this.#prepared.delete(id);
+    // An engine that died holds nothing.
+    await this.#ask(id, { op: "drop" }).catch(() => undefined);
   }
 
   async #prepare(id: EngineId, item: Item, row: Row, outputs: Map<EngineId, Float32Array[]>): Promise<void> {
     const { folder } = this.#options;
     const made = await this.#ask(id, prepareRequest(id, item, folder));
     row.facts[id] = { first: made.first };
+    this.#prepared.add(id);
     const list: Float32Array[] = [];
     for (let k = 0; k < made.outputs; k++) {
       const bytes = await readFile(join(folder, `${id}${k}.bin`));
@@ -225,8 +322,11 @@ export class Bench {
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       result.cannot = error.message;
-      if (!error.fatal) return false;
+      const gone = error.fatal || /device was lost/i.test(error.message);
+      if (!gone) return false;
       this.problems.push(`${names[id]} at "${item.name}": ${error.message}`);
+      this.#prepared.delete(id);
+      await this.#children.get(id)?.close();
       await this.#restart(id);
       return false;
     }

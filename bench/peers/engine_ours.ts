@@ -2,11 +2,13 @@
 import { readFile } from "node:fs/promises";
 import * as vg from "../../engine/mod.ts";
 import { Tensor } from "../../engine/mod.ts";
-import { type Device, device as openDevice, upload } from "../../engine/gpu/mod.ts";
+import { type Device, device as openDevice, floorsOf, upload } from "../../engine/gpu/mod.ts";
 import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
+import { traceIn } from "../../engine/compile/traced_program.ts";
+import { choicesOf, tuneChoices } from "../../engine/compile/tune.ts";
 import { counters } from "./counters.ts";
-import type { Call, Engine, Facts, Item, Ready } from "./item.ts";
+import type { Call, Engine, Facts, Item, Ready, Work } from "./item.ts";
 
 const listOf = (result: Tensor | Tensor[]): Tensor[] => (Array.isArray(result) ? result : [result]);
 
@@ -35,6 +37,7 @@ class Run implements Ready {
   readonly #f: (...inputs: Tensor[]) => Tensor | Tensor[];
   readonly #compiled: vg.Compiled<Tensor[], Tensor | Tensor[]>;
   readonly #inputs: Tensor[];
+  readonly #precision: vg.Precision;
   #latest: Tensor[] = [];
 
   constructor(
@@ -47,7 +50,8 @@ class Run implements Ready {
     this.#device = device;
     this.#f = item.ours(vg);
     const carried = item.carry ? Array.from({ length: this.#carried(item) }, (_, k) => k) : [];
-    this.#compiled = vg.compile(this.#f, { donate: carried, precision: item.precision ?? precision });
+    this.#precision = item.precision ?? precision;
+    this.#compiled = vg.compile(this.#f, { donate: carried, precision: this.#precision });
     this.#inputs = item.inputs.map(({ shape, dtype = "f32", half = false }, k) => {
       const t = vg.tensor(inputs[k], { shape, dtype });
       if (t.source.kind === "host") t.settle(upload(device, t.source.data, t.dtype, `${t}`));
@@ -97,18 +101,38 @@ class Run implements Ready {
       const profiled = await vg.profile(() => this.call());
       const total = (key: "flops" | "bytes"): number => profiled.dispatches.reduce((sum, d) => sum + d[key], 0);
       const roofs = await roofsOnce();
-      const { gigabytesPerSecond, gigaflopsPerSecond } = roofs;
-      const least = (d: vg.DispatchTime): number =>
-        Math.max(d.bytes / gigabytesPerSecond, d.flops / gigaflopsPerSecond) / 1e6;
       measured = {
         flops: total("flops"),
         bytes: total("bytes"),
         kernelMs: profiled.milliseconds,
-        leastMs: profiled.dispatches.reduce((sum, d) => sum + least(d), 0),
+        floors: floorsOf(profiled.dispatches, roofs),
         profile: profiled.table(roofs),
       };
     }
     return { dispatches, pipelines, peakBytes, ...measured };
+  }
+
+  async slowest(most: number): Promise<Work[]> {
+    const { dispatches } = await vg.profile(() => this.call());
+    const sums = new Map<string, Work>();
+    for (const { work, milliseconds } of dispatches) {
+      if (work === undefined) continue;
+      const sum = sums.get(work) ?? { work, dispatches: 0, milliseconds: 0 };
+      sums.set(work, { work, dispatches: sum.dispatches + 1, milliseconds: sum.milliseconds + milliseconds });
+    }
+    return [...sums.values()].sort((a, b) => b.milliseconds - a.milliseconds).slice(0, most);
+  }
+
+  async tune(work: string): Promise<vg.TunedKernel> {
+    const mixed = this.#precision === "mixed";
+    const { outputs, placeholders } = traceIn(mixed, this.#f as (...args: unknown[]) => unknown, this.#inputs);
+    const choice = choicesOf(this.#device, outputs, placeholders).find(({ key }) => key === work);
+    if (!choice) throw new Error("there is but one variant here");
+    const [kernel] = await tuneChoices(this.#device, [choice]);
+    if (!kernel) throw new Error("there is too little memory to time its variants");
+    // Programs are built again.
+    this.#device.tuned.version++;
+    return kernel;
   }
 
   drop(): void {

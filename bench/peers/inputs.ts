@@ -14,11 +14,14 @@ function uniform(seed: number): () => number {
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-/** The values of an input: i32 for labels and masks, else f32. */
+/** Longer inputs of random numbers repeat after so many, a prime; longer outputs are compared at as many places. */
+const PERIOD = 4_194_301;
+
+/** The values of an input, or those that it repeats: i32 for labels and masks, else f32. */
 export function makeInput(input: Input, seed: number): Float32Array | Int32Array {
   const { shape, values = "normal", scale = 1 } = input;
   const next = uniform(seed);
-  const length = count(shape);
+  const length = Math.min(count(shape), ["spheres", "grid"].includes(values) ? Infinity : PERIOD);
   switch (values) {
     case "normal":
       return Float32Array.from(
@@ -71,6 +74,25 @@ function grid(shape: readonly number[], next: () => number): Float32Array {
     }
   }
   return out;
+}
+
+/** The first `length` values of a periodic list. */
+export function repeated<T extends Float32Array | Int32Array>(values: T, length: number): T {
+  if (values.length === length) return values;
+  const all = new (values.constructor as { new (length: number): T })(length);
+  all.set(values);
+  for (let done = values.length; done < length; done *= 2) all.copyWithin(done, 0, Math.min(done, length - done));
+  return all;
+}
+
+/** Every how many values of an output are compared: an odd number, so that all columns of even rows take part. */
+export const strideOf = (length: number): number => (length <= PERIOD ? 1 : Math.ceil(length / PERIOD) | 1);
+
+/** The values of an output that are compared. */
+export function sampled(values: Float32Array): Float32Array {
+  const stride = strideOf(values.length);
+  if (stride === 1) return values;
+  return Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, k) => values[k * stride]);
 }
 
 /**

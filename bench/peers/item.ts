@@ -1,7 +1,8 @@
 // deno-lint-ignore-file no-explicit-any
 /** What is measured: the rows of the table, and what an engine must offer to run them. */
 import type * as voxgrad from "../../engine/mod.ts";
-import type { Precision, Tensor } from "../../engine/mod.ts";
+import type { Precision, Tensor, TunedKernel } from "../../engine/mod.ts";
+import type { Floors } from "../../engine/gpu/mod.ts";
 
 export type Vg = typeof voxgrad;
 
@@ -39,6 +40,8 @@ export interface Item {
   readonly read?: "none" | "first" | "all";
   /** The outputs after the first are the first inputs of the next call. */
   readonly carry?: boolean;
+  /** Takes so much memory that an engine frees it before the next one begins. */
+  readonly alone?: boolean;
   /**
    * A call (default); JavaScript until it waits for the device; only building the graph; the first call of a new
    * process, with the driver's caches empty ("cold") or filled ("warm").
@@ -71,14 +74,24 @@ export interface Facts {
   readonly buffers?: number;
   readonly pipelines?: number;
   readonly peakBytes?: number;
+  /** Milliseconds of JavaScript in a call, until it waits for the device. */
+  readonly script?: number;
   readonly flops?: number;
   readonly bytes?: number;
   /** Milliseconds of all kernels, by timestamps. */
   readonly kernelMs?: number;
-  /** Milliseconds of the kernels at the adapter's roofline. */
-  readonly leastMs?: number;
+  /** Milliseconds of the kernels at the adapter's roofline, by what bounds each. */
+  readonly floors?: Floors;
   /** The kernels by share of time, as text. */
   readonly profile?: string;
+}
+
+/** A kernel with variants, as `tune` names it. */
+export interface Work {
+  readonly work: string;
+  readonly dispatches: number;
+  /** In all dispatches of a call. */
+  readonly milliseconds: number;
 }
 
 /** An item prepared on an engine, with inputs on the device. */
@@ -90,6 +103,10 @@ export interface Ready {
   /** Milliseconds to build the graph, without the device. */
   build?(): number;
   facts?(): Promise<Facts>;
+  /** The works of a call that have variants and take most time, with their milliseconds. */
+  slowest?(most: number): Promise<Work[]>;
+  /** Times the variants of such a work; later calls take the fastest. */
+  tune?(work: string): Promise<TunedKernel>;
   drop(): void;
 }
 

@@ -4,7 +4,8 @@ import type { Input, Item, Peer } from "./item.ts";
 export interface Kind {
   readonly name: string;
   readonly channels: readonly [number, number];
-  readonly size?: number;
+  /** Of the input; a number is that of a cube. Default: 32. */
+  readonly size?: number | readonly [number, number, number];
   readonly kernel?: number;
   readonly stride?: number;
   readonly dilation?: number;
@@ -30,7 +31,7 @@ function pullback(jax: Peer, f: (x: Peer) => Peer, x: Peer, g: Peer): Peer {
   return gradient;
 }
 
-/** Forward, input gradient and weight gradient; `size` is that of the input, 32 cubed by default. */
+/** Forward, input gradient and weight gradient. */
 export function convolution({
   name,
   channels: [inner, outer],
@@ -40,9 +41,10 @@ export function convolution({
   dilation = 1,
 }: Kind): Item[] {
   const padding = (dilation * (kernel - 1)) / 2;
-  const to = Math.floor((size - 1) / stride) + 1;
-  const x: Input = { shape: [1, inner, ...cube(size)], layout: "volume", half: true };
-  const g: Input = { shape: [1, outer, ...cube(to)], layout: "volume", half: true };
+  const extent = typeof size === "number" ? cube(size) : size;
+  const to = extent.map((n) => Math.floor((n - 1) / stride) + 1);
+  const x: Input = { shape: [1, inner, ...extent], layout: "volume", half: true };
+  const g: Input = { shape: [1, outer, ...to], layout: "volume", half: true };
   const w: Input = { shape: [outer, inner, ...cube(kernel)], scale: (inner * kernel ** 3) ** -0.5, layout: "filter" };
   const options = { stride, padding, dilation };
 
@@ -62,7 +64,7 @@ export function convolution({
   // tfjs pads up to 4 axes on WebGPU.
   const around = [...cube(padding).map((p) => [p, p]), [0, 0]];
   const padded = (tf: Peer, a: Peer): Peer => (apart ? tf.pad(a.squeeze([0]), around).expandDims(0) : a);
-  const space = size + (apart ? 2 * padding : 0);
+  const space = extent.map((n) => n + (apart ? 2 * padding : 0));
   const dilated = { cannot: "no gradient of a dilated conv3d" };
   const python = `stride=${stride}, padding=${padding}, dilation=${dilation}`;
 
@@ -86,9 +88,9 @@ export function convolution({
       jax: (jax) => (a, b, h) => pullback(jax, (v) => jaxConv(jax, v, b), a, h),
       // The gradient's kernel by itself: tf.grad would run the forward convolution too.
       tfjs: dilation > 1 ? dilated : (tf) => (_, filter, dy) => {
-        const attributes = { strides, pad, inputShape: [1, ...cube(space), inner] };
+        const attributes = { strides, pad, inputShape: [1, ...space, inner] };
         const dx = tf.engine().runKernel("Conv3DBackpropInputV2", { dy, filter }, attributes);
-        return apart ? tf.slice(dx, [0, ...cube(padding), 0], [1, ...cube(size), inner]) : dx;
+        return apart ? tf.slice(dx, [0, ...cube(padding), 0], [1, ...extent, inner]) : dx;
       },
       torch: `lambda a, b, h: convolution(a, b, h, ${stride}, ${padding}, ${dilation}, "input")`,
     },
@@ -108,9 +110,6 @@ export function convolution({
   ];
 }
 
-const small: Input = { shape: [1, 32, 16, 16, 16], layout: "volume" };
-const large: Input = { shape: [1, 16, 32, 32, 32], layout: "volume" };
-const weights: Input = { shape: [32, 16, 2, 2, 2], scale: 32 ** -0.5, layout: "filter" };
 const twice = { stride: 2 };
 const noGradient = { cannot: "conv3dTranspose has no gradient" };
 const jaxTransposed = (jax: Peer, x: Peer, w: Peer): Peer =>
@@ -122,35 +121,46 @@ const jaxTransposed = (jax: Peer, x: Peer, w: Peer): Peer =>
     { transposeKernel: true },
   );
 
-const transposed: Item[] = [
-  {
-    name: "convTranspose3d 2x2x2 32>16 forward",
-    inputs: [small, weights],
-    outputs: ["volume"],
-    goal: { "jax-js": 2, tfjs: 5 },
-    ours: (vg) => (x, w) => vg.convTranspose3d(x, w, twice),
-    jax: (jax) => (x, w) => jaxTransposed(jax, x, w),
-    tfjs: (tf) => (x, w) => tf.conv3dTranspose(x, w, [1, 32, 32, 32, 16], 2, "same"),
-    torch: "lambda x, w: F.conv_transpose3d(x, w, stride=2)",
-  },
-  {
-    name: "convTranspose3d 2x2x2 32>16 input gradient",
-    inputs: [small, weights, large],
-    goal: { "jax-js": 2 },
-    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(v, w, twice), [x])[1](g)[0],
-    jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, v, w), x, g),
-    tfjs: noGradient,
-    torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "input", True)`,
-  },
-  {
-    name: "convTranspose3d 2x2x2 32>16 weight gradient",
-    inputs: [small, weights, large],
-    goal: { "jax-js": 2 },
-    ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(x, v, twice), [w])[1](g)[0],
-    jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, x, v), w, g),
-    tfjs: noGradient,
-    torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "weight", True)`,
-  },
-];
+/** A transposed convolution of kernel and stride 2 and its gradients; `size` is that of the input, a cube. */
+export function transposed(
+  { channels: [inner, outer], size, name }: Pick<Kind, "name" | "channels"> & { readonly size: number },
+): Item[] {
+  const small: Input = { shape: [1, inner, ...cube(size)], layout: "volume", half: true };
+  const large: Input = { shape: [1, outer, ...cube(2 * size)], layout: "volume", half: true };
+  const weights: Input = { shape: [inner, outer, 2, 2, 2], scale: inner ** -0.5, layout: "filter" };
+  return [
+    {
+      name: `${name} forward`,
+      inputs: [small, weights],
+      outputs: ["volume"],
+      goal: { "jax-js": 2, tfjs: 5 },
+      ours: (vg) => (x, w) => vg.convTranspose3d(x, w, twice),
+      jax: (jax) => (x, w) => jaxTransposed(jax, x, w),
+      tfjs: (tf) => (x, w) => tf.conv3dTranspose(x, w, [1, ...cube(2 * size), outer], 2, "same"),
+      torch: "lambda x, w: F.conv_transpose3d(x, w, stride=2)",
+    },
+    {
+      name: `${name} input gradient`,
+      inputs: [small, weights, large],
+      goal: { "jax-js": 2 },
+      ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(v, w, twice), [x])[1](g)[0],
+      jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, v, w), x, g),
+      tfjs: noGradient,
+      torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "input", True)`,
+    },
+    {
+      name: `${name} weight gradient`,
+      inputs: [small, weights, large],
+      goal: { "jax-js": 2 },
+      ours: (vg) => (x, w, g) => vg.vjp((v) => vg.convTranspose3d(x, v, twice), [w])[1](g)[0],
+      jax: (jax) => (x, w, g) => pullback(jax, (v) => jaxTransposed(jax, x, v), w, g),
+      tfjs: noGradient,
+      torch: `lambda x, w, g: convolution(x, w, g, 2, 0, 1, "weight", True)`,
+    },
+  ];
+}
 
-export const convolutions: readonly Item[] = [...kinds.flatMap(convolution), ...transposed];
+export const convolutions: readonly Item[] = [
+  ...kinds.flatMap(convolution),
+  ...transposed({ name: "convTranspose3d 2x2x2 32>16", channels: [32, 16], size: 16 }),
+];

@@ -1,25 +1,54 @@
 /** Items for a GPU: sizes that saturate one, or small ones that a CPU runs in minutes. */
-import { convolution } from "./items_conv.ts";
+import { convolution, transposed } from "./items_conv.ts";
 import type { Item } from "./item.ts";
-import { normsOf } from "./items_norm.ts";
-import { plainUNet } from "./items_plain_unet.ts";
+import { normsOf, softmaxOf } from "./items_norm.ts";
+import { plainUNet, type PlainUNetItems } from "./items_plain_unet.ts";
 
 export const sizes = ["full", "small"] as const;
 export type Size = (typeof sizes)[number];
 
-export function gpuItems(chosen: Size): Item[] {
+/** Operators by themselves. */
+export function operatorItems(chosen: Size): Item[] {
   const small = chosen === "small";
-  const conv = (channels: number, size: number): Item[] =>
-    convolution({ name: `conv3d ${channels}>${channels}, ${size} cubed`, channels: [channels, channels], size });
+  const conv = (channels: number, size: readonly [number, number, number], title: string): Item[] =>
+    convolution({ name: `conv3d ${channels}>${channels}, ${title}`, channels: [channels, channels], size });
+  const [channels, up, norm] = small ? [16, 6, 16] : [64, 48, 96];
   return [
-    ...conv(32, small ? 16 : 96),
-    ...conv(64, small ? 12 : 96),
-    ...conv(128, small ? 8 : 48),
-    ...plainUNet(
-      small
-        ? { features: [8, 16, 32], patch: 16, batch: 2 }
-        : { features: [32, 64, 128, 256, 320], patch: 80, batch: 2 },
-    ),
-    ...normsOf({ channels: 32, size: small ? 16 : 96, rows: small ? [512, 512] : [16384, 512] }),
+    ...(small ? conv(32, [8, 10, 12], "8x10x12") : conv(32, [128, 160, 192], "128x160x192")),
+    ...(small ? conv(64, [8, 8, 8], "8 cubed") : conv(64, [96, 96, 96], "96 cubed")),
+    ...(small ? conv(128, [4, 4, 4], "4 cubed") : conv(128, [48, 48, 48], "48 cubed")),
+    ...transposed({
+      name: `convTranspose3d 2x2x2 ${channels}>${channels / 2}, ${up} to ${2 * up} cubed`,
+      channels: [channels, channels / 2],
+      size: up,
+    }),
+    ...normsOf({ channels: 32, size: norm, rows: small ? [512, 512] : [16384, 512] }),
+    softmaxOf(32, norm),
   ];
 }
+
+/** The U-Net of CoLab, and nnU-Net's default network of its configuration 3d_fullres. */
+export function networks(chosen: Size): { readonly colab: PlainUNetItems; readonly nnunet: PlainUNetItems } {
+  const small = chosen === "small";
+  return {
+    colab: plainUNet({
+      title: "CoLab's U-Net",
+      ...(small
+        ? { features: [4, 8, 16], patch: 8, batch: 2 }
+        : { features: [32, 64, 128, 256, 320], patch: 80, batch: 2 }),
+    }),
+    nnunet: plainUNet({
+      title: "nnU-Net 3d_fullres",
+      nnunet: true,
+      ...(small
+        ? { features: [4, 8, 16, 16], patch: 16, batch: 2 }
+        : { features: [32, 64, 128, 256, 320, 320], patch: 128, batch: 2 }),
+    }),
+  };
+}
+
+/** All of both. */
+export const gpuItems = (chosen: Size): Item[] => [
+  ...operatorItems(chosen),
+  ...Object.values(networks(chosen)).flatMap(({ step, hvp, validation }) => [step, hvp, validation]),
+];

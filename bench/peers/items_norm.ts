@@ -125,18 +125,18 @@ function norm(n: Norm): Item[] {
   ];
 }
 
-const softmax: Item = {
-  name: "softmax over 32 channels, 32 cubed",
-  inputs: [volume(32, 32)],
+export const softmaxOf = (channels: number, size: number): Item => ({
+  name: `softmax over ${channels} channels, ${size} cubed`,
+  inputs: [volume(channels, size)],
   outputs: ["volume"],
   goal: { "jax-js": 3, tfjs: 5 },
   ours: (vg) => (x) => vg.softmax(x, { axis: 1 }),
   jax: (jax) => (x) => jax.nn.softmax(x, 1),
   tfjs: (tf) => (x) => tf.softmax(x),
   torch: "lambda x: F.softmax(x, 1)",
-};
+});
 
 /** Each forward, and with all three gradients. */
 export const normsOf = (sizes: NormSizes): Item[] => kinds(sizes).flatMap(norm);
 
-export const norms: readonly Item[] = [...normsOf({ channels: 32, size: 32, rows: [4096, 256] }), softmax];
+export const norms: readonly Item[] = [...normsOf({ channels: 32, size: 32, rows: [4096, 256] }), softmaxOf(32, 32)];

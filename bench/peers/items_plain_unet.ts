@@ -1,9 +1,10 @@
 // deno-lint-ignore-file no-explicit-any
 /**
- * The plain U-Net of nnU-Net as CoLab trains it: two convolutions per stage with instance norm and leaky ReLU, no deep
- * supervision; Dice and cross-entropy; SGD of rate 0.01 with Nesterov's momentum 0.99.
+ * The plain U-Net of nnU-Net: two convolutions per stage with instance norm and leaky ReLU; Dice and cross-entropy; SGD
+ * of rate 0.01 with Nesterov's momentum 0.99. As CoLab trains it, or with nnU-Net's deep supervision, Dice over the
+ * batch and gradients of norm 12 at most.
  */
-import { diceCrossEntropy, sgd } from "../../engine/nn/mod.ts";
+import { clipGradNorm, deepSupervision, deepSupervisionWeights, diceCrossEntropy, sgd } from "../../engine/nn/mod.ts";
 import type { Tensor } from "../../engine/mod.ts";
 import { plainConvUNet } from "../../models/mod.ts";
 import type { Input, Item, Vg } from "./item.ts";
@@ -13,13 +14,16 @@ export interface PlainUNetSizes {
   /** Patches are cubes of this size. */
   readonly patch: number;
   readonly batch: number;
+  readonly title: string;
+  /** Train as nnU-Net does. */
+  readonly nnunet?: boolean;
 }
 
 const CLASSES = 2;
 const notHere = { cannot: "not written for it" };
 
-/** Names of the published state dict and shapes; only the head that is used. */
-function parametersOf(features: readonly number[]): [string, Input][] {
+/** Names of the published state dict and shapes; of the heads the finest alone, or all. */
+function parametersOf(features: readonly number[], allHeads: boolean): [string, Input][] {
   const list: [string, Input][] = [];
   const conv = (name: string, shape: readonly number[], gain = 2): void => {
     const fan = shape.slice(1).reduce((a, b) => a * b, 1);
@@ -42,16 +46,31 @@ function parametersOf(features: readonly number[]): [string, Input][] {
     list.push([`decoder.transpconvs.${d}.bias`, { shape: [n], values: "zeros" }]);
     stage(`decoder.stages.${d}`, 2 * n, n);
   });
-  const head = `decoder.seg_layers.${features.length - 2}`;
-  conv(head, [CLASSES, features[0], 1, 1, 1], 1);
-  list.push([`${head}.bias`, { shape: [CLASSES], values: "zeros" }]);
+  down.slice(1).forEach((n, d) => {
+    if (!allHeads && d < down.length - 2) return;
+    conv(`decoder.seg_layers.${d}`, [CLASSES, n, 1, 1, 1], 1);
+    list.push([`decoder.seg_layers.${d}.bias`, { shape: [CLASSES], values: "zeros" }]);
+  });
   return list;
 }
 
-/** Training step and Hessian-vector product. */
-export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
-  const model = plainConvUNet({ inputChannels: 1, features, classes: CLASSES, convsPerStage: 2 });
-  const parameters = parametersOf(features);
+export interface PlainUNetItems {
+  readonly step: Item;
+  readonly hvp: Item;
+  /** The loss alone, without derivatives. */
+  readonly validation: Item;
+}
+
+/** Items of one network; each is the only one on its device. */
+export function plainUNet({ features, patch, batch, title, nnunet = false }: PlainUNetSizes): PlainUNetItems {
+  const model = plainConvUNet({
+    inputChannels: 1,
+    features: [...features],
+    classes: CLASSES,
+    convsPerStage: 2,
+    deepSupervision: nnunet as boolean,
+  });
+  const parameters = parametersOf(features, nnunet);
   const names = parameters.map(([name]) => name);
   const count = names.length;
   const space = [patch, patch, patch];
@@ -67,13 +86,21 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
     const all = vg.tree.flatten(params);
     return names.map((name) => all.get(name)!);
   };
-  const loss = (x: Tensor, labels: Tensor) => (params: any): Tensor =>
-    diceCrossEntropy(model.apply(params, x) as Tensor, labels);
-  const title = `U-Net ${features.join(" ")}, ${patch} cubed, batch ${batch}`;
-  const python = `(${JSON.stringify(names)}, ${features.length})`;
-  return [
-    {
-      name: `${title}: training step`,
+  const outputWeights = nnunet ? deepSupervisionWeights(features.length - 1, { coarsest: features.length < 4 }) : [1];
+  const loss = (x: Tensor, labels: Tensor) => (params: any): Tensor => {
+    const term = (output: Tensor, at: Tensor): Tensor => diceCrossEntropy(output, at, { batch: nnunet });
+    return deepSupervision(term, model.apply(params, x), labels, { weights: outputWeights });
+  };
+  const clip = (grads: any): any => (nnunet ? clipGradNorm(grads, 12)[0] : grads);
+  const python = `(${JSON.stringify(names)}, ${features.length}, ${JSON.stringify(outputWeights)}, ${
+    nnunet ? "True" : "False"
+  })`;
+  const nameOf = (what: string): string => `${title} ${features.join("-")}, ${patch} cubed, batch ${batch}: ${what}`;
+  const shared = { alone: true, jax: notHere, tfjs: notHere } as const;
+  return {
+    step: {
+      ...shared,
+      name: nameOf("training step"),
       inputs: [...weights, ...zeros, ...data],
       read: "first",
       carry: true,
@@ -82,24 +109,29 @@ export function plainUNet({ features, patch, batch }: PlainUNetSizes): Item[] {
         return (...all) => {
           const [params, velocity] = [named(vg, all.slice(0, count)), named(vg, all.slice(count, 2 * count))];
           const [value, grads] = vg.valueAndGrad(loss(all.at(-2)!, all.at(-1)!))(params);
-          const [next, state] = optimizer.update(grads, { velocity }, params, 0.01);
+          const [next, state] = optimizer.update(clip(grads), { velocity }, params, 0.01);
           return [value, ...listed(vg, next), ...listed(vg, state.velocity)];
         };
       },
-      jax: notHere,
-      tfjs: notHere,
       torch: `PlainUNetStep${python}`,
     },
-    {
-      name: `${title}: Hessian-vector product`,
+    hvp: {
+      ...shared,
+      name: nameOf("Hessian-vector product"),
       inputs: [...weights, ...data],
       ours: (vg) => (...all) => {
         const params = named(vg, all.slice(0, count));
         return listed(vg, vg.hvp(loss(all.at(-2)!, all.at(-1)!), [params], [params])[0]);
       },
-      jax: notHere,
-      tfjs: notHere,
       torch: `PlainUNetHvp${python}`,
     },
-  ];
+    validation: {
+      ...shared,
+      name: nameOf("validation step"),
+      inputs: [...weights, ...data],
+      read: "first",
+      ours: (vg) => (...all) => loss(all.at(-2)!, all.at(-1)!)(named(vg, all.slice(0, count))),
+      torch: `PlainUNetValidation${python}`,
+    },
+  };
 }

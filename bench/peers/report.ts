@@ -62,7 +62,7 @@ export function report(rows: readonly Row[], machine: Machine, problems: readonl
     const rate = (amount: number | undefined): string => (amount ? digits(amount / middle / 1e6) : "-");
     const whole = (n: number | undefined): string => (n === undefined ? "-" : String(n));
     const peak = us.peakBytes === undefined ? "-" : (us.peakBytes / 1e6).toFixed(1);
-    const ofRoof = us.leastMs === undefined ? "-" : `${((100 * us.leastMs) / middle).toFixed(0)}%`;
+    const ofRoof = us.floors ? `${((100 * us.floors.total) / middle).toFixed(0)}%` : "-";
     const counts = [us.dispatches, us.submits, us.pipelines, us.buffers].map(whole);
     return [[row.name, rate(us.flops), rate(us.bytes), ofRoof, ...counts, peak]];
   });

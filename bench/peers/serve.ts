@@ -5,20 +5,22 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
+import { MARK } from "./asked.ts";
 import { countedFrom } from "./counters.ts";
 import type { Engine, Facts, Item, Ready } from "./item.ts";
+import { repeated, sampled } from "./inputs.ts";
 import { faults } from "../gpu/peer_gpu.ts";
 
-const MARK = "@bench ";
 /** Most times per request, and most calls averaged for one of them if they are short. */
 const MOST = 30;
 
 async function read(folder: string, wanted: Item): Promise<(Float32Array | Int32Array)[]> {
   return Promise.all(
-    wanted.inputs.map(async ({ dtype = "f32" }, k) => {
+    wanted.inputs.map(async ({ shape, dtype = "f32" }, k) => {
       const { buffer, byteOffset, byteLength } = await readFile(`${folder}/in${k}.bin`);
       const copy = buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer;
-      return dtype === "f32" ? new Float32Array(copy) : new Int32Array(copy);
+      const values = dtype === "f32" ? new Float32Array(copy) : new Int32Array(copy);
+      return repeated(values, shape.reduce((a, b) => a * b, 1));
     }),
   );
 }
@@ -29,6 +31,8 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
   let ready: Ready | null = null;
   /** Milliseconds of the latest call. */
   let latest = Infinity;
+  /** Shortest JavaScript of a call since the latest preparation. */
+  let script = Infinity;
 
   const drop = (): void => {
     const old = ready;
@@ -41,13 +45,13 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
     drop();
     item = items.find((each) => each.name === name)!;
     faults.length = 0;
-    latest = Infinity;
+    latest = script = Infinity;
     ready = await engine.prepare(item, await read(folder, item));
     const { milliseconds: first } = await ready.call();
     const outputs = await ready.outputs();
     const [fault] = faults.splice(0);
     if (fault) throw new Error(`WebGPU reports: ${fault}`);
-    for (const [k, values] of outputs.entries()) await writeFile(`${folder}/${id}${k}.bin`, values);
+    for (const [k, values] of outputs.entries()) await writeFile(`${folder}/${id}${k}.bin`, sampled(values));
     return { first, outputs: outputs.length };
   }
 
@@ -56,9 +60,10 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
       if (!ready!.build) throw new Error("runs operators as they are called, so there is no graph to build");
       return ready!.build();
     }
-    const { milliseconds, script } = await ready!.call(count);
-    latest = milliseconds;
-    return item.measure === "script" ? script : milliseconds;
+    const call = await ready!.call(count);
+    latest = call.milliseconds;
+    script = Math.min(script, call.script);
+    return item.measure === "script" ? call.script : latest;
   }
 
   /** Calls until the budget is spent, at least one; `counted` describes one of the last. */
@@ -69,7 +74,8 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
       const count = Math.max(1, Math.min(MOST, Math.round(queued / latest)));
       const { result, counted } = await countedFrom(() => measure(count), count);
       times.push(result);
-      if (performance.now() - start >= budget || times.length >= MOST) return { times, counted };
+      if (performance.now() - start < budget && times.length < MOST) continue;
+      return { times, counted: Number.isFinite(script) ? { ...counted, script } : counted };
     }
   }
 
@@ -83,6 +89,10 @@ export async function serve(engine: Engine, items: readonly Item[]): Promise<voi
         return run(request.budget, request.queued);
       case "facts":
         return ((await ready!.facts?.()) ?? {}) satisfies Facts;
+      case "slowest":
+        return { works: await ready!.slowest!(request.most) };
+      case "tune":
+        return ready!.tune!(request.work);
       default:
         drop();
         return {};

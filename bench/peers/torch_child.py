@@ -63,6 +63,14 @@ def edt(mask):
     return torch.from_numpy(ndimage.distance_transform_edt(mask.cpu().numpy()).astype(np.float32))
 
 
+PERIOD = 4194301
+
+
+def stride_of(count):
+    """Every how many values of an output are compared, as in inputs.ts."""
+    return 1 if count <= PERIOD else -(-count // PERIOD) | 1
+
+
 def sync():
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -75,7 +83,8 @@ class Run:
         kinds = {"f32": np.float32}
         self.inputs = [
             torch.from_numpy(
-                np.fromfile(f"{folder}/in{k}.bin", kinds.get(x.get("dtype", "f32"), np.int32)).reshape(x["shape"])
+                # A long input repeats its file.
+                np.resize(np.fromfile(f"{folder}/in{k}.bin", kinds.get(x.get("dtype", "f32"), np.int32)), x["shape"])
             ).to(device)
             for k, x in enumerate(item["inputs"])
         ]
@@ -119,7 +128,8 @@ def answer(request, names=globals()):
         run = Run(request["row"], request["folder"], names)
         first = run.call()
         for k, x in enumerate(run.latest):
-            x.detach().float().contiguous().cpu().numpy().tofile(f"{request['folder']}/{request['id']}{k}.bin")
+            values = x.detach().float().contiguous().flatten()[:: stride_of(x.numel())]
+            values.cpu().numpy().tofile(f"{request['folder']}/{request['id']}{k}.bin")
         return {"first": first, "outputs": len(run.latest)}
     if op == "run":
         if run.item.get("measure") in ("build", "script"):
