@@ -116,7 +116,6 @@ async function save(): Promise<void> {
 }
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-bench-"));
-let deadline = total;
 const bench = new Bench({
   folder,
   rounds: options.rounds,
@@ -125,7 +124,8 @@ const bench = new Bench({
   commands,
   turn: small ? 40 : 150,
   queued: 40,
-  patience: () => Math.max(1000, Math.min(deadline - elapsed(), silence)),
+  // Whoever is asked when a stage ends may answer still.
+  patience: () => Math.max(5000, Math.min(total - elapsed(), silence)),
   // Single gradients of a network in f16; a step skipped after an overflow is off by 1.
   tolerance: { tf32: 2e-2, mixed: 0.3, amp: 0.3, last: 0.3 },
   // The gradient of a bias before a norm is pure rounding error.
@@ -140,8 +140,7 @@ const measured: readonly StageName[] = ["operators", "networks", "epochs", "tuni
 try {
   for (const name of Object.keys(stages) as StageName[]) {
     if (!asked.includes(name)) continue;
-    deadline = stages[name].until * total;
-    const left = (): number => deadline - elapsed();
+    const left = (): number => stages[name].until * total - elapsed();
     console.log(`\n${name} (${(Math.max(0, left()) / 1000).toFixed(0)} s)`);
     try {
       if (measured.includes(name) && Object.keys(bench.engines).length === 0) {

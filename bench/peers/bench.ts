@@ -14,6 +14,9 @@ const SLOW_ROUNDS = 3;
 const isSlow = ({ times }: Result, { times: ours }: Result): boolean =>
   times.length > 0 && ours.length > 0 && median(times) > Math.max(1000, 10 * median(ours));
 
+/** Calls in a row that are made however little time is left. */
+const SOME = 3;
+
 /** Total milliseconds of first calls in new processes after which no more are made. */
 const PATIENT = 60_000;
 
@@ -149,15 +152,15 @@ export class Bench {
     return row;
   }
 
-  /** Calls of an item in a row on one engine, until the time is over or there are enough; it is prepared first. */
+  /** Calls of an item in a row on one engine, until the time is over or there are enough, but at least some. */
   async sustain(item: Item, id: EngineId, milliseconds: number, most: number): Promise<Result & { facts: Facts }> {
+    const start = performance.now();
+    const left = (): number => milliseconds - (performance.now() - start);
     const row = await this.#begin(item);
     if (!(await this.#ready(id, item, row, new Map()))) return { ...row.results[id]!, facts: {} };
     const result = row.results[id]!;
-    const start = performance.now();
-    const left = (): number => milliseconds - (performance.now() - start);
     await this.#try(id, item, result, async () => {
-      while (result.times.length < most && (left() > 0 || result.times.length === 0)) {
+      while (result.times.length < most && (left() > 0 || result.times.length < SOME)) {
         const { times } = await this.#ask(id, { op: "run", budget: Math.max(0, left()), queued: 0 });
         result.times.push(...times.slice(0, most - result.times.length));
       }

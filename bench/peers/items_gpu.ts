@@ -34,14 +34,14 @@ export function networks(chosen: Size): { readonly colab: PlainUNetItems; readon
     colab: plainUNet({
       title: "CoLab's U-Net",
       ...(small
-        ? { features: [4, 8, 16], patch: 8, batch: 2 }
+        ? { features: [4, 8], patch: 8, batch: 2 }
         : { features: [32, 64, 128, 256, 320], patch: 80, batch: 2 }),
     }),
     nnunet: plainUNet({
       title: "nnU-Net 3d_fullres",
       nnunet: true,
       ...(small
-        ? { features: [4, 8, 16, 16], patch: 16, batch: 2 }
+        ? { features: [4, 8, 8], patch: 8, batch: 2 }
         : { features: [32, 64, 128, 256, 320, 320], patch: 128, batch: 2 }),
     }),
   };
