@@ -74,6 +74,7 @@ const slowest = [
   "imaging/planner/plan",
   "gpu/small_limits",
   "models/open/open_model",
+  "bench/bench_gpu",
 ];
 
 /** Formatting, lint, types and examples; they need nothing but the packages of npm. */

@@ -81,7 +81,7 @@ export class Asked {
     if (this.#gone) throw new EngineError(this.#gone, true);
     const reply = await new Promise<any>((resolve) => {
       const timer = setTimeout(() => {
-        this.#end(`no answer in ${(patience / 60_000).toFixed(1)} minutes`);
+        this.#end(`no answer in ${(patience / 1000).toFixed(0)} s`);
         this.#child.kill("SIGKILL");
       }, patience);
       this.#answer = (value) => {

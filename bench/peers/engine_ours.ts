@@ -83,7 +83,12 @@ class Run implements Ready {
   }
 
   outputs(): Promise<Float32Array[]> {
-    return Promise.all(this.#latest.map(async (t) => Float32Array.from(await t.data())));
+    return Promise.all(
+      this.#latest.map(async (t) => {
+        const data = await t.data();
+        return data instanceof Float32Array ? data : Float32Array.from(data);
+      }),
+    );
   }
 
   build(): number {

@@ -13,7 +13,7 @@ export function operatorItems(chosen: Size): Item[] {
   const conv = (channels: number, size: readonly [number, number, number], title: string): Item[] =>
     convolution({ name: `conv3d ${channels}>${channels}, ${title}`, channels: [channels, channels], size });
   const [channels, up, norm] = small ? [16, 6, 16] : [64, 48, 96];
-  return [
+  const items = [
     ...(small ? conv(32, [8, 10, 12], "8x10x12") : conv(32, [128, 160, 192], "128x160x192")),
     ...(small ? conv(64, [8, 8, 8], "8 cubed") : conv(64, [96, 96, 96], "96 cubed")),
     ...(small ? conv(128, [4, 4, 4], "4 cubed") : conv(128, [48, 48, 48], "48 cubed")),
@@ -25,7 +25,13 @@ export function operatorItems(chosen: Size): Item[] {
     ...normsOf({ channels: 32, size: norm, rows: small ? [512, 512] : [16384, 512] }),
     softmaxOf(32, norm),
   ];
+  return items.map((item) => ({ ...item, alone: valuesOf(item) > MANY }));
 }
+
+/** Values of inputs above which engines take turns in holding them: six of them hold several gigabytes. */
+const MANY = 2 ** 25;
+const valuesOf = ({ inputs }: Item): number =>
+  inputs.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
 /** The U-Net of CoLab, and nnU-Net's default network of its configuration 3d_fullres. */
 export function networks(chosen: Size): { readonly colab: PlainUNetItems; readonly nnunet: PlainUNetItems } {
