@@ -32,7 +32,7 @@ export interface CheckOptions {
   readonly words: readonly string[];
   /** Processes for each file, each with its share of the tests. */
   readonly shards: number;
-  /** Milliseconds of silence after which a process is taken for hung. */
+  /** Milliseconds of silence in a test after which a process is taken for hung. */
   readonly silence: number;
   /** Milliseconds left for all. */
   readonly left: () => number;
@@ -41,6 +41,9 @@ export interface CheckOptions {
   /** The program of a file; default: the bundle. */
   readonly command?: (file: CheckFile) => Command;
 }
+
+/** Milliseconds that a process may take until its first test. */
+const STARTING = 60_000;
 
 /** Runs the tests of a file in several processes at a time; after a test that kills one, another goes on behind it. */
 export async function runChecks(file: CheckFile, options: CheckOptions): Promise<void> {
@@ -68,18 +71,21 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
   return new Promise((resolve) => {
     let begun: CheckLine | null = null;
     let over = false;
+    let heard = false;
     let reason: string | null = null;
     let since = performance.now();
     const timer = setInterval(() => {
       const silent = performance.now() - since;
-      if (silent < options.silence && options.left() > 0) return;
-      reason = silent >= options.silence ? `no answer in ${(silent / 1000).toFixed(0)} s` : "the time was over";
+      const most = heard ? options.silence : Math.max(options.silence, STARTING);
+      if (silent < most && options.left() > 0) return;
+      reason = silent >= most ? `no answer in ${(silent / 1000).toFixed(0)} s` : "the time was over";
       child.kill("SIGKILL");
     }, 200);
     createInterface({ input: child.stdout }).on("line", (text) => {
       if (!text.startsWith(MARK)) return;
       const line = JSON.parse(text.slice(MARK.length)) as CheckLine;
       since = performance.now();
+      heard = true;
       if (line.over) over = true;
       else if (line.milliseconds === undefined) begun = line;
       else {
