@@ -1,4 +1,5 @@
 /** The tests that the GPU benchmark runs in processes of their own: what hangs, crashes or fails costs itself alone. */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,23 +10,25 @@ import { type CheckResult, runChecks } from "../../bench/gpu/checks.ts";
 
 const path = (name: string): string => fileURLToPath(new URL(`../../${name}`, import.meta.url));
 
-/** The results of tests written as JavaScript. */
+/** The results of tests written as JavaScript; the time is over when they write the file `over`. */
 async function results(
   source: string,
-  options: { shards?: number; words?: string[]; milliseconds?: number } = {},
+  options: { shards?: number; words?: string[] } = {},
 ): Promise<CheckResult[]> {
   const folder = await mkdtemp(join(tmpdir(), "voxgrad-checks-"));
   try {
     const file = join(folder, "fake.mjs");
     const uvu = JSON.stringify(new URL("../../bench/gpu/uvu_lines.ts", import.meta.url).href);
-    await writeFile(file, `import { test } from ${uvu};\n${source}\ntest.run();\n`);
+    await writeFile(
+      file,
+      `import { test } from ${uvu};\nconst folder = ${JSON.stringify(folder)};\n${source}\ntest.run();\n`,
+    );
     const found: CheckResult[] = [];
-    const end = performance.now() + (options.milliseconds ?? 60_000);
     await runChecks("shaders/math", {
       words: options.words ?? [""],
       shards: options.shards ?? 1,
       silence: 3000,
-      left: () => end - performance.now(),
+      left: () => (existsSync(join(folder, "over")) ? 0 : 60_000),
       found: (result) => found.push(result),
       command: () => [process.execPath, "--import", path("engine/platform/cli/register.mjs"), file],
     });
@@ -68,8 +71,13 @@ test("runChecks() divides tests among processes, and takes those with one of the
 });
 
 test("runChecks() tells where the time was over, and what did not start", async () => {
-  const slow = `test("slow", () => new Promise((resolve) => setTimeout(resolve, 1e6)));\n${pass("never")}`;
-  const late = outcomes(await results(slow, { milliseconds: 1500 }));
+  const slow = `import { writeFileSync } from "node:fs";
+    test("slow", () => {
+      writeFileSync(folder + "/over", "");
+      return new Promise((resolve) => setTimeout(resolve, 1e6));
+    });
+    ${pass("never")}`;
+  const late = outcomes(await results(slow));
   assert.equal(late, ["slow: the time was over", "the tests from number 1 on: the time was over"]);
   const broken = outcomes(await results("throw new Error('no such driver');"));
   assert.is(broken.length, 1);
