@@ -1,6 +1,7 @@
 /** Sums of values by index, without atomics and in a fixed order, and the scatter of values to different places. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import type { Dispatch, Lowered, Slot, Target } from "../types.ts";
+import { addRange, levelsOf, RUN } from "./runs.ts";
 import { type Ordered, step } from "./step.wgsl.ts";
 
 export interface SumParams {
@@ -15,10 +16,6 @@ export interface SumParams {
   readonly type: Ordered;
 }
 
-/** Terms per precomputed sum. */
-const RUN = 32;
-const MOST_LEVELS = 3;
-
 /**
  * Reads values [outer, count, inner], the order of their indices [outer or 1, count], and where each place starts in
  * it [outer or 1, length + 1]; writes the sums [outer, length, inner]. A place may have many values, so sums of
@@ -26,8 +23,7 @@ const MOST_LEVELS = 3;
  */
 export function lowerSumByIndex(p: SumParams, target: Target): Lowered {
   const { outer, count, inner, length, shared, type } = p;
-  const levels: number[] = [];
-  for (let n = count; n >= 2 * RUN && levels.length < MOST_LEVELS;) levels.push(n = Math.floor(n / RUN));
+  const levels = levelsOf(count);
   const term = wgsl`
 fn term(o: u32, c: u32, e: u32) -> ${type} {
   let position = b1[${shared ? "" : `o * ${count}u + `}e];
@@ -56,13 +52,11 @@ fn run${level}(o: u32, c: u32, e: u32) -> ${type} {
     return step(`scatter.runs${k + 1}`, outer * runs * inner, reads, [{ temp: k }], body, target, types, library);
   });
   const reads = [values, order, starts, ...levels.map((_, k) => ({ temp: k }))];
-  const read = (level: number): string => (level === 0 ? "term" : `run${level}`);
   const body = `${split(length)}
   let start = ${shared ? "" : `o * ${length + 1}u + `}at;
   var low = b2[start];
   var high = b2[start + 1u];
-  ${levels.map((_, k) => climb(RUN, read(k))).join("\n  ")}
-  for (; low < high; low++) { total += ${read(levels.length)}(o, c, low); }
+  ${addRange(levels.length, (level, at) => (level === 0 ? `term(o, c, ${at})` : `run${level}(o, c, ${at})`))}
   b${reads.length}[i] = total;`;
   const types = [type, "u32", "u32", ...levels.map(() => type), type];
   const library = [term, ...levels.map((_, k) => run(k + 1, 3 + k))].join("\n");
@@ -70,13 +64,6 @@ fn run${level}(o: u32, c: u32, e: u32) -> ${type} {
   dispatches.push(step("scatter.sum", items, reads, [{ output: 0 }], body, target, types, library));
   return { temps: levels.map((runs) => 4 * outer * runs * inner), dispatches };
 }
-
-/** Adds entries low .. high - 1 up to the next whole runs; the middle is left to the level above. */
-const climb = (run: number, read: string): string =>
-  `while ((low < high) & (low % ${run}u != 0u)) { total += ${read}(o, c, low); low++; }
-  while ((low < high) & (high % ${run}u != 0u)) { high--; total += ${read}(o, c, high); }
-  low /= ${run}u;
-  high /= ${run}u;`;
 
 export interface PutParams {
   readonly lines: number;

@@ -7,14 +7,11 @@
  * of n points costs about log n terms.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { step } from "./sort_cells.wgsl.ts";
+import { addRange, levelsOf, RUN } from "../index/runs.ts";
+import { step } from "../index/step.wgsl.ts";
 import type { Dispatch, Lowered, Slot, Target } from "../types.ts";
 
 type Triple = readonly [number, number, number];
-
-/** Terms per precomputed sum. */
-const RUN = 32;
-const MOST_LEVELS = 3;
 
 export interface SumCellsParams {
   readonly samples: number;
@@ -35,8 +32,7 @@ export function lowerSumCells(p: SumCellsParams, target: Target): Lowered {
   // Channels per invocation; they share the loads of positions and weights.
   const wide = [4, 3, 2, 1].find((n) => channels % n === 0)!;
   const groups = channels / wide;
-  const levels: number[] = [];
-  for (let n = count; n >= 2 * RUN && levels.length < MOST_LEVELS;) levels.push(n = Math.floor(n / RUN));
+  const levels = levelsOf(count);
   const value = wide === 1 ? "f32" : `vec${wide}f`;
   const lanes = (text: (c: number) => string): string =>
     `${value}(${Array.from({ length: wide }, (_, c) => text(c)).join(", ")})`;
@@ -85,17 +81,6 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
     return step(name, runs * groups, reads, [{ temp: k }], body, target, types, level === 1 ? term : run(level - 1, 0));
   });
   const reads = [values, weights, sorted, ...levels.map((_, k) => ({ temp: k }))];
-  /** Adds lo .. hi - 1 of a level: its ends up to the next whole runs, the middle by the level above. */
-  const addRange = levels
-    .map((_, k) => {
-      const read = (at: string): string => (k === 0 ? `term(k, c, ${at})` : `run${k}(k, c, ${at})`);
-      return `while ((lo < hi) & (lo % ${RUN}u != 0u)) { total += ${read("lo")}; lo++; }
-      while ((lo < hi) & (hi % ${RUN}u != 0u)) { hi--; total += ${read("hi")}; }
-      lo /= ${RUN}u;
-      hi /= ${RUN}u;`;
-    })
-    .join("\n      ");
-  const top = levels.length;
   const [, height, width] = space;
   const body = wgsl`let voxel = i % ${voxels}u;
   let c = i / ${voxels}u % ${groups}u * ${wide}u;
@@ -108,12 +93,11 @@ fn run${level}(k: u32, c: u32, at: u32) -> ${value} {
       continue;
     }
     let bin = ${count}u + sample * ${voxels}u + voxel - back;
-    var lo = u32(b2[bin]);
-    var hi = u32(b2[bin + ${samples * voxels}u]);
+    var low = u32(b2[bin]);
+    var high = u32(b2[bin + ${samples * voxels}u]);
     var total = ${value}(0);
-    if (lo < hi) {
-      ${addRange}
-      for (; lo < hi; lo++) { total += ${top === 0 ? "term(k, c, lo)" : `run${top}(k, c, lo)`}; }
+    if (low < high) {
+      ${addRange(levels.length, (level, at) => (level === 0 ? `term(k, c, ${at})` : `run${level}(k, c, ${at})`))}
       sum += total;
     }
   }
