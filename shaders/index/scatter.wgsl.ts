@@ -65,6 +65,37 @@ fn run${level}(o: u32, c: u32, e: u32) -> ${type} {
   return { temps: levels.map((runs) => 4 * outer * runs * inner), dispatches };
 }
 
+export interface PartialParams extends Omit<SumParams, "type"> {
+  /** Null to count the indices: there are no values. */
+  readonly type: Ordered | null;
+  /** Values along the axis that one invocation adds. */
+  readonly chunk: number;
+}
+
+/**
+ * Reads values [outer, count, inner], if there are any, and indices [outer or 1, count]; writes the sums of chunks of
+ * the values [outer, chunks, length, inner], which then are to be added. For few places this is faster than sorting.
+ */
+export function lowerPartialSums(p: PartialParams, target: Target): Lowered {
+  const { outer, count, inner, length, shared, type, chunk } = p;
+  const chunks = Math.ceil(count / chunk);
+  const reads = type === null ? [{ input: 0 }] : [{ input: 1 }, { input: 0 }];
+  const result = type ?? "i32";
+  const value = type === null ? "1" : `b1[(o * ${count}u + e) * ${inner}u + c]`;
+  const body = `let c = i % ${inner}u;
+  let at = i / ${inner}u % ${chunks}u;
+  let o = i / ${chunks * inner}u;
+  let first = i / ${inner}u * ${length * inner}u + c;
+  for (var p = 0u; p < ${length}u; p++) { b${reads.length}[first + p * ${inner}u] = ${result}(0); }
+  for (var e = at * ${chunk}u; e < min(at * ${chunk}u + ${chunk}u, ${count}u); e++) {
+    let p = b0[${shared ? "" : `o * ${count}u + `}e];
+    if (p < ${length}u) { b${reads.length}[first + p * ${inner}u] += ${value}; }
+  }`;
+  const types = ["u32", ...(type === null ? [] : [type]), result];
+  const items = outer * chunks * inner;
+  return { temps: [], dispatches: [step("scatter.chunks", items, reads, [{ output: 0 }], body, target, types)] };
+}
+
 export interface PutParams {
   readonly lines: number;
   readonly count: number;

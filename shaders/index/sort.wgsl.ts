@@ -78,7 +78,19 @@ function radix({ lines, length, bits, key, from, to, name, firstTemp = 0 }: Sort
   for (var k = first; k < end; k++) { counts[b0[k] & ${BUCKETS - 1}u]++; }
   for (var d = 0u; d < ${BUCKETS}u; d++) { b1[${entry}] = counts[d]; }`,
     );
-    dispatches.push(scan(`${name}.scan`, lines, BUCKETS * chunks, length, table, offsets, target));
+    if (BUCKETS * chunks <= (target.software ? 4096 : 256)) {
+      add(
+        "line",
+        lines,
+        [table],
+        [offsets],
+        `var total = i * ${length}u;
+  for (var k = i * ${BUCKETS * chunks}u; k < (i + 1u) * ${BUCKETS * chunks}u; k++) {
+    b1[k] = total;
+    total += b0[k];
+  }`,
+      );
+    } else dispatches.push(scan(`${name}.scan`, lines, BUCKETS * chunks, length, table, offsets, target));
     // Keys are rotated by a digit in every pass, so that all passes read the lowest digit and share their pipelines.
     add(
       "move",

@@ -7,8 +7,9 @@ import { call, infix, u32 } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
 import { type Shape, size } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
-import { lowerPut, lowerSumByIndex } from "../../../shaders/index/scatter.wgsl.ts";
+import { lowerPartialSums, lowerPut, lowerSumByIndex } from "../../../shaders/index/scatter.wgsl.ts";
 import type { Ordered } from "../../../shaders/index/step.wgsl.ts";
+import { chunkElements, type Target } from "../../../shaders/types.ts";
 import { constant } from "../elementwise/constant.ts";
 import { arange, scalar } from "../elementwise/creation.ts";
 import { add, cast, equal, greaterEqual, less, logicalAnd, sub, where } from "../elementwise/elementwise.ts";
@@ -130,6 +131,10 @@ function startsOf(indices: Tensor, length: number): { order: Tensor; starts: Ten
   return { order, starts: searchIn(sorted, places, { right: false }) };
 }
 
+/** Values that one invocation adds, one by one: enough to be worth its row of sums, and few for the sake of rounding. */
+const SHORTEST_CHUNK = 256;
+const LONGEST_CHUNK = 2048;
+
 /** An operator that stands for others on tensors that fit. */
 const standsFor = <A>(name: string): Op<A>["lowering"] => ({ kind: "kernel", lower: () => fail(name, "no kernel") });
 
@@ -139,6 +144,34 @@ const inPieces = (tensors: readonly Tensor[], most: number, f: (parts: readonly 
     .map(([start, end]) => f(tensors.map((x) => range(x, 1, start, end))))
     .reduce((a, b) => add(a, b));
 
+const partialOp: Op<{ length: number; chunk: number }> = {
+  name: "scatterAdd",
+  lowering: {
+    kind: "kernel",
+    lower(inputs, output, { length, chunk }, target) {
+      const [outer, , , inner] = output.shape as [number, number, number, number];
+      const [lines, count] = inputs.at(-1)!.shape as [number, number];
+      const type = inputs.length === 1 ? null : (output.dtype as Ordered);
+      return lowerPartialSums({ outer, count, inner, length, shared: lines === 1, type, chunk }, target);
+    },
+  },
+  vjp: null,
+};
+
+/** Values (null: ones) summed by index for each of many chunks, then over the chunks; null if there are few chunks. */
+function byChunks(values: Tensor | null, indices: Tensor, length: number, target: Target): Tensor | null {
+  const [lines, count] = indices.shape as [number, number];
+  const [outer, , inner] = values?.shape ?? [lines, count, 1];
+  const chunk = Math.max(length, SHORTEST_CHUNK);
+  const chunks = Math.ceil(count / chunk);
+  const shape = [outer, chunks, length, inner];
+  const isParallel = outer * chunks * inner >= (target.software ? 16 : 1024);
+  if (!isParallel || chunk > LONGEST_CHUNK || size(shape) > chunkElements(target)) return null;
+  const inputs = values ? [values, indices] : [indices];
+  const all = sum(node(partialOp, inputs, { length, chunk }, shape, values?.dtype ?? "i32"), { axes: [1] });
+  return values ? all : reshape(all, { shape: [lines, length] });
+}
+
 function countsBy(indices: Tensor, length: number): Tensor {
   const { starts } = startsOf(indices, length);
   return sub(range(starts, 1, 1, length + 1), range(starts, 1, 0, length));
@@ -147,7 +180,7 @@ function countsBy(indices: Tensor, length: number): Tensor {
 const countOp: Op<{ length: number }> = {
   name: "bincount",
   lowering: standsFor("bincount"),
-  decompose: ([indices], _, { length }) => countsBy(indices, length),
+  decompose: ([indices], _, { length }, target) => byChunks(null, indices, length, target) ?? countsBy(indices, length),
   vjp: null,
   batch({ inputs: [indices], size: batch, output, attrs: { length } }) {
     const [, lines, n] = indices.shape as [number, number, number];
@@ -171,7 +204,8 @@ function sumsBy(values: Tensor, indices: Tensor, length: number): Tensor {
 const linesOp: Op<{ length: number }> = {
   name: "scatterAdd",
   lowering: standsFor("scatterAdd"),
-  decompose: ([values, indices], _, { length }) => sumsBy(values, indices, length),
+  decompose: ([values, indices], _, { length }, target) =>
+    byChunks(values, indices, length, target) ?? sumsBy(values, indices, length),
   vjp: null,
   split: ([values, indices], _, { length }, most) =>
     indices.shape[1] > most

@@ -67,6 +67,23 @@ for (
   });
 }
 
+test("segmentSum() and scatterAdd() add tens of thousands of values to one of many places", async () => {
+  const [count, n] = [40000, 3001];
+  // Runs of sorted values within one place, at its ends and across the next.
+  const ids = placesOf(count, n, 5).map((place, k) => (k % 5 === 0 ? place : k % 7 === 0 ? 1501 : 1500));
+  for (const inner of [1, 2]) {
+    const values = noise(count * inner, 1);
+    const spread = Int32Array.from(values, (_, k) => ids[Math.floor(k / inner)]);
+    const wanted = sums(values, spread, [1, count, inner], n);
+    const x = tensor(values, { shape: [count, inner] });
+    const y = await vg.segmentSum(x, tensor(ids), { segments: n }).data();
+    assert.ok(relativeError(y, wanted) < 1e-6);
+    const at = tensor(spread, { shape: [count, inner] });
+    const z = await vg.scatterAdd(vg.zeros([n, inner]), at, x, { axis: 0 }).data();
+    assert.ok(relativeError(z, wanted) < 1e-6);
+  }
+});
+
 test("scatterAdd() gives the same bits in every run, and those of values in order for few", async () => {
   const [count, n] = [20000, 7];
   const at = tensor(placesOf(count, n, 5));
