@@ -37,7 +37,15 @@ const quick = [
 ];
 
 /** The tests that the table of operators drives, which --op limits to one operator. */
-const operatorTests = ["operators", "operators_batch", "operators_half", "operators_shapes", "arguments", "golden_ops"];
+const operatorTests = [
+  "operators",
+  "operators_batch",
+  "operators_half",
+  "operators_shapes",
+  "arguments",
+  "golden_ops",
+  "golden_indexing",
+];
 
 /** What repeats other tests in another host, slowly: `npm run test:hosts`. */
 const inHosts = ["deno/files", "browser/firefox", "browser/own_page", "browser/train_colab", "browser/train_unet"];
@@ -136,7 +144,7 @@ async function testOperator(name, rest) {
   }
   const own = ownTest(name);
   const files = testFiles().filter((file) =>
-    dirname(file) === join("test", "ops") && [...operatorTests, own].includes(basename(file, ".test.ts"))
+    file.startsWith(join("test", "ops")) && [...operatorTests, own].includes(basename(file, ".test.ts"))
   );
   await testAll(files, { env: { VOXGRAD_TEST_OPERATOR: name } });
 }

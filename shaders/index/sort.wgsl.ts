@@ -22,15 +22,17 @@ export interface SortParams {
   readonly firstTemp?: number;
 }
 
-/** Lines up to this length are sorted by counting. */
-const SHORT = 64;
+/** Whether lines are sorted by counting, in one kernel that compares all pairs; on a CPU only if these are few. */
+const isShort = ({ lines, length }: SortParams, target: Target): boolean =>
+  length <= (target.software && lines * length * length > 2 ** 19 ? 16 : 64);
+
 const DIGIT = 4;
 const BUCKETS = 2 ** DIGIT;
 
 /** Reads values [lines, length] of 32 bits; writes the positions within each line (u32) in the order of their keys. */
 export function lowerSort(p: SortParams, target: Target): Lowered {
   const { lines, length, name } = p;
-  if (length > SHORT) return radix(p, target);
+  if (!isShort(p, target)) return radix(p, target);
   const body = `let line = i / ${length}u;
   let place = i % ${length}u;
   let own = key(b0[i]);

@@ -77,7 +77,7 @@ const wrong: Record<string, readonly unknown[]> = {
   mean: [NaN],
   std: [NaN, -1],
   p: [NaN, -0.1, 1.1],
-  n: [NaN, -1, 1.5, 1e6],
+  n: [NaN, -1, 1.5, 2 ** 31],
   dtype: ["f64", 1],
   start: [3, [0.5], [0, 0, 0, 0]],
   end: [3, [0.5], [0, 0, 0, 0]],

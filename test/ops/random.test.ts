@@ -44,8 +44,12 @@ test("random.bernoulli() hits its probability; random.permutation() is one", asy
     .sum()
     .item();
   assert.ok(Math.abs(hits / 100_000 - 0.3) < 5 * Math.sqrt(0.21 / 100_000));
-  for (const n of [0, 1, 257]) {
+  for (const n of [0, 1, 64, 257, 70001]) {
     const p = [...(await random.permutation(random.key(n), { n }).data())];
+    // The rank of each word.
+    const words = [...(await random.bits32(random.key(n), { shape: [n] }).data())];
+    const order = words.map((_, k) => k).sort((i, j) => words[i] - words[j] || i - j);
+    assert.ok(order.every((place, rank) => p[place] === rank));
     assert.equal(
       [...p].sort((x, y) => x - y),
       Array.from({ length: n }, (_, k) => k),

@@ -6,9 +6,9 @@ import type { Op } from "../../core/op.ts";
 import { checkShape, normalizeAxis, type Shape } from "../../core/shape.ts";
 import { checkTensor, node, Tensor } from "../../core/tensor.ts";
 import { arange } from "../elementwise/creation.ts";
-import { add, equal, less, logicalAnd, logicalOr, mul, sub } from "../elementwise/elementwise.ts";
-import { sum } from "../reduce/reduce.ts";
-import { reshape } from "../shape/reshape.ts";
+import { add, less, mul, sub } from "../elementwise/elementwise.ts";
+import { scatterAt } from "../index/gather.ts";
+import { argsort } from "../index/sort.ts";
 import { take } from "../shape/take.ts";
 import { block, checkKey, lead } from "./keys.ts";
 
@@ -167,16 +167,11 @@ export function permutation(
     return take(of, permutation(key, { n: of.shape[along] }), { axis: along });
   }
   check(
-    n !== undefined && Number.isInteger(n) && n >= 0 && n <= 65536,
+    n !== undefined && Number.isInteger(n) && n >= 0,
     "random.permutation",
-    () => `n is an integer from 0 to 65536, got ${show(n)}${ifTraced(n)}`,
+    () => `n is an integer >= 0, got ${show(n)}${ifTraced(n)}`,
   );
+  checkShape("random.permutation", [n]);
   const words = draw(bitsOp, "permutation", key, [n], "u32", {});
-  const [mine, other] = [reshape(words, { shape: [n, 1] }), reshape(words, { shape: [1, n] })];
-  const place = arange(n);
-  const before = logicalOr(
-    less(other, mine),
-    logicalAnd(equal(other, mine), less(reshape(place, { shape: [1, n] }), reshape(place, { shape: [n, 1] }))),
-  );
-  return sum(before, { axes: [1] });
+  return scatterAt(arange(n), argsort(words), n, { axis: 0, distinct: true });
 }
