@@ -183,7 +183,8 @@ function matrixCore({ rows, columns, depth }: GemmTile, { M, N, K }: SubgroupMat
     times(
       beside,
       (c) =>
-        `${
+        `${c > 0 ? "workgroupBarrier();" : ""}
+${
           times(
             down,
             (r) =>
@@ -201,7 +202,6 @@ for (var strip = local % ${width}u; strip < ${width}u; strip += ${size}u) {
     ${atElement}
   }
 }
-workgroupBarrier();
 ${after(c)}`,
     );
   const each = (text: (r: number, c: number) => string): string => times(down, (r) => times(beside, (c) => text(r, c)));
@@ -262,7 +262,8 @@ ${
     ${atElement}
     leaving[row * ${width}u + strip] = seen;`,
           (c) =>
-            `for (var k = reader; k < ${width}u; k += ${readers}u) {
+            `workgroupBarrier();
+for (var k = reader; k < ${width}u; k += ${readers}u) {
   // Rows start in the same memory bank.
   let strip = (k + row) % ${width}u;
   if (${columnOf(c)} < count) {
@@ -273,10 +274,10 @@ ${
     squares += d * d;
     own += 1f;
   }
-}
-workgroupBarrier();`,
+}`,
         )
       }
+workgroupBarrier();
 leaving[local] = pivot;
 leaving[local + ${size}u] = total;
 leaving[local + ${2 * size}u] = squares;

@@ -7,49 +7,16 @@ import {
   type CosineMatchingParams,
   cosineMatchingVariants,
   lowerCosineMatching,
-  NOTHING,
 } from "../../shaders/cosine_matching.wgsl.ts";
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import { relativeError } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
+import { matching, type MatchingInputs } from "../helpers/reference/matching.ts";
 
 const runner = await openRunner();
 
-interface Given {
-  readonly query: Float32Array;
-  readonly prototypes: Float32Array;
-  readonly used: readonly boolean[];
-}
-
-/** Value, logarithm of the sum of exp(logit), squared length: rows of [groups * samples, 3, pixels]. */
-function reference(p: CosineMatchingParams, { query, prototypes, used }: Given): Float64Array {
-  const { groups, samples, channels, pixels, floor } = p;
-  const y = new Float64Array(groups * samples * 3 * pixels);
-  for (let sample = 0; sample < groups * samples; sample++) {
-    for (let i = 0; i < pixels; i++) {
-      const from = Math.floor(sample / samples) * p.prototypes;
-      let square = 0;
-      for (let c = 0; c < channels; c++) square += query[(sample * channels + c) * pixels + i] ** 2;
-      const s = Array.from({ length: p.prototypes }, (_, k) => {
-        let dot = 0;
-        for (let c = 0; c < channels; c++) {
-          dot += prototypes[(from + k) * channels + c] * query[(sample * channels + c) * pixels + i];
-        }
-        return dot / Math.sqrt(Math.max(square, floor));
-      });
-      const logits = s.map((v, k) => (used[from + k] ? v : NOTHING));
-      const top = Math.max(...logits);
-      const e = logits.map((v) => Math.exp(v - top));
-      const total = e.reduce((a, b) => a + b, 0);
-      const value = s.reduce((a, v, k) => a + v * e[k], 0) / total;
-      [value, top + Math.log(total), square].forEach((v, row) => (y[(sample * 3 + row) * pixels + i] = v));
-    }
-  }
-  return y;
-}
-
 /** The rows, and how far from the reference the worst is, relative to the largest value of its kind. */
-async function errorOf(variant: string, p: CosineMatchingParams, given: Given): Promise<number> {
+async function errorOf(variant: string, p: CosineMatchingParams, given: MatchingInputs): Promise<number> {
   // What a GPU takes runs here too.
   const target = { ...runner.target, software: variant !== "workgroup" };
   const total = p.groups * p.samples;
@@ -61,7 +28,7 @@ async function errorOf(variant: string, p: CosineMatchingParams, given: Given): 
       const [sample, pixel] = [Math.floor(i / p.pixels), i % p.pixels];
       return data[(sample * rows + k) * p.pixels + pixel];
     });
-  const wanted = reference(p, given);
+  const wanted = matching(p, given);
   const top = row(output, 4, 1);
   const log = row(output, 4, 2).map((v, i) => Math.log(v) + top[i]);
   return Math.max(
@@ -71,7 +38,7 @@ async function errorOf(variant: string, p: CosineMatchingParams, given: Given): 
   );
 }
 
-const given = (p: CosineMatchingParams, used: (k: number) => boolean): Given => ({
+const given = (p: CosineMatchingParams, used: (k: number) => boolean): MatchingInputs => ({
   query: noise(p.groups * p.samples * p.channels * p.pixels, 1),
   prototypes: noise(p.groups * p.prototypes * p.channels, 2),
   used: Array.from({ length: p.groups * p.prototypes }, (_, k) => used(k)),

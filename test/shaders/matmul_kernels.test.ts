@@ -5,25 +5,9 @@ import { lowerMatmul, type MatmulParams, matmulVariants } from "../../shaders/ma
 import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runner.ts";
 import { relativeError } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
+import { product } from "../helpers/reference/matmul.ts";
 
 const runner = await openRunner();
-
-function reference(p: MatmulParams, a: Float32Array, b: Float32Array): Float64Array {
-  const { batch, rows, inner, columns } = p;
-  const y = new Float64Array(batch * rows * columns);
-  for (let s = 0; s < batch; s++) {
-    for (let i = 0; i < rows; i++) {
-      for (let j = 0; j < columns; j++) {
-        for (let k = 0; k < inner; k++) {
-          const atA = p.transposeA ? k * rows + i : i * inner + k;
-          const atB = p.transposeB ? j * inner + k : k * columns + j;
-          y[(s * rows + i) * columns + j] += a[s * rows * inner + atA] * b[s * inner * columns + atB];
-        }
-      }
-    }
-  }
-  return y;
-}
 
 async function check(variant: string, p: MatmulParams): Promise<number> {
   // What a GPU takes runs here too.
@@ -31,7 +15,7 @@ async function check(variant: string, p: MatmulParams): Promise<number> {
   const a = noise(p.batch * p.rows * p.inner, 1);
   const b = noise(p.batch * p.inner * p.columns, 2);
   const { output } = await runLowered(runner, lowerMatmul(p, target, variant), [a, b], p.batch * p.rows * p.columns);
-  return relativeError(output, reference(p, a, b));
+  return relativeError(output, product(p, a, b));
 }
 
 const odd = { batch: 2, rows: 33, inner: 67, columns: 37 };
