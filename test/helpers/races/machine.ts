@@ -29,11 +29,19 @@ const KINDS: readonly Kind[] = ["race", "barrier", "bounds", "unwritten"];
 const READY = -1;
 const RETURNED = -2;
 
-const translations = new Map<string, Translated>();
+type Make = (
+  R: unknown,
+  M: Readonly<Record<string, Memory>>,
+) => { main: Main; combine: (((a: unknown, b: unknown) => unknown) | null)[] };
+const translations = new Map<string, Translated & { readonly make: Make }>();
 
-function translationOf(source: string): Translated {
-  const known = translations.get(source) ?? translate(source);
-  translations.set(source, known);
+function translationOf(source: string): Translated & { readonly make: Make } {
+  let known = translations.get(source);
+  if (!known) {
+    const translated = translate(source);
+    known = { ...translated, make: new Function("R", "M", translated.code) as Make };
+    translations.set(source, known);
+  }
   return known;
 }
 
@@ -97,11 +105,7 @@ export function runKernel(
       return site;
     },
   };
-  const make = new Function("R", "M", kernel.code) as (
-    R: typeof runtime,
-    M: typeof memories,
-  ) => { main: Main; combine: (((a: unknown, b: unknown) => unknown) | null)[] };
-  const { main, combine } = make(runtime, memories);
+  const { main, combine } = kernel.make(runtime, memories);
   const [columns, rows] = workgroups;
   const groups = shuffled(Array.from({ length: workgroups.reduce((a, b) => a * b) }, (_, k) => k), random);
   for (const group of groups) {

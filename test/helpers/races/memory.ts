@@ -70,8 +70,9 @@ export class Memory {
   /** Components of an element, and numbers from one to the next. */
   readonly #width: number;
   readonly #stride: number;
-  readonly #get: (k: number) => number;
-  readonly #set: (k: number, value: number) => void;
+  readonly #view: Float32Array | Int32Array | Uint32Array | Uint16Array;
+  /** Whether the numbers are f16. */
+  readonly #half: boolean;
 
   readonly name: string;
   readonly data: Uint8Array<ArrayBuffer>;
@@ -91,18 +92,22 @@ export class Memory {
   ) {
     [this.name, this.data, this.#clock, this.#finds] = [name, data, clock, finds];
     const of = scalarOf(type);
-    const width = type.kind === "vector" ? type.size : 1;
-    const stride = width === 3 ? 4 : width;
     const Kind = { f32: Float32Array, f16: Uint16Array, i32: Int32Array, u32: Uint32Array }[of as "f32"];
-    const bytes = Kind.BYTES_PER_ELEMENT;
-    const view = new Kind(data.buffer, data.byteOffset, Math.floor(data.byteLength / bytes));
-    this.length = Math.floor(view.length / stride);
-    this.#get = of === "f16" ? (k) => fromHalf(view[k]) : (k) => view[k];
-    this.#set = of === "f16" ? (k, v) => void (view[k] = toHalf(v)) : (k, v) => void (view[k] = v);
-    this.#width = width;
-    this.#stride = stride;
+    this.#view = new Kind(data.buffer, data.byteOffset, Math.floor(data.byteLength / Kind.BYTES_PER_ELEMENT));
+    this.#half = of === "f16";
+    this.#width = type.kind === "vector" ? type.size : 1;
+    this.#stride = this.#width === 3 ? 4 : this.#width;
+    this.length = Math.floor(this.#view.length / this.#stride);
     this.#reads = new Accesses(clock ? this.length : 0);
     this.#writes = new Accesses(clock ? this.length : 0);
+  }
+
+  #get(k: number): number {
+    return this.#half ? fromHalf(this.#view[k]) : this.#view[k];
+  }
+
+  #set(k: number, value: number): void {
+    this.#view[k] = this.#half ? toHalf(value) : value;
   }
 
   /** Zeros, as a workgroup finds it. */

@@ -11,10 +11,10 @@ export interface Token {
 
 const PATTERN = new RegExp(
   [
-    String.raw`(?<space>\s+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)`,
-    String.raw`(?<number>0[xX][\da-fA-F]+[iu]?|(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?[iufh]?)`,
-    String.raw`(?<name>[A-Za-z_]\w*)`,
-    String.raw`(?<sign>->|<<=|>>=|<<|>>|<=|>=|==|!=|&&|\|\||\+\+|--|[-+*/%&|^]=|[-+*/%&|^=<>!~(){}[\].,:;@])`,
+    String.raw`(\s+|\/\/[^\n]*|\/\*[\s\S]*?\*\/)`,
+    String.raw`(0[xX][\da-fA-F]+[iu]?|(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?[iufh]?)`,
+    String.raw`([A-Za-z_]\w*)`,
+    String.raw`(->|<<=|>>=|<<|>>|<=|>=|==|!=|&&|\|\||\+\+|--|[-+*/%&|^]=|[-+*/%&|^=<>!~(){}[\].,:;@])`,
   ].join("|"),
   "y",
 );
@@ -27,13 +27,11 @@ export function tokensOf(source: string): Token[] {
     const from = PATTERN.lastIndex;
     const match = PATTERN.exec(source);
     if (!match) throw new Error(`line ${line}: no WGSL token at ${JSON.stringify(source.slice(from, from + 20))}`);
-    const { space, number, name } = match.groups!;
-    const [text] = match;
+    const [text, space, number, name] = match;
     if (space === undefined) {
       const kind = number !== undefined ? "number" : name !== undefined ? "name" : "sign";
       tokens.push({ text, kind, line, from, to: from + text.length });
-    }
-    line += text.split("\n").length - 1;
+    } else line += space.split("\n").length - 1;
   }
   tokens.push({ text: "the end", kind: "end", line, from: source.length, to: source.length });
   return tokens;

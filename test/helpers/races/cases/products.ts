@@ -210,6 +210,8 @@ const rows: ConvSpec = {
   bias: true,
 };
 const back: ConvSpec = { ...rows, channels: [70, 13] };
+/** Two tiles of weights, the second ragged. */
+const heavy: ConvSpec = { ...rows, batch: 1, channels: [45, 70] };
 const strided: ConvSpec = {
   channels: [40, 18],
   groups: 2,
@@ -219,7 +221,7 @@ const strided: ConvSpec = {
   padding: [0, 1, 2],
   dilation: [1, 1, 2],
 };
-const wide: ConvSpec = { batch: 1, channels: [5, 40], input: [3, 7, 8], kernel: [1, 1, 1], bias: true };
+const wide: ConvSpec = { batch: 1, channels: [5, 40], input: [3, 7, 7], kernel: [1, 1, 1], bias: true };
 const little: ConvSpec = {
   batch: 2,
   channels: [5, 9],
@@ -230,27 +232,37 @@ const little: ConvSpec = {
   bias: true,
 };
 
-export function productCases(): VariantCase[] {
+/** Cases by what makes the kernels. */
+export function productCases(): Record<string, readonly VariantCase[]> {
   const wholeTarget = { ...narrow, subgroupMinSize: 8 };
-  return [
-    ...matmuls(),
-    ...matchings(),
-    ...convs({ ...rows, only: /^gemm/, direction: "convolution" }, gpu),
-    ...convs({ ...wide, only: /^gemm/, direction: "convolution" }, { ...gpu, maxBindingBytes: 40_000 }),
-    ...convs({ ...strided, only: /^gemm/ }, gpu),
-    ...convs({ ...back, only: /^gemm/, direction: "gradient" }, gpu),
-    ...convs({ ...rows, only: /^gemm/, direction: "weight" }, gpu),
-    ...convs({ ...rows, only: /^gemm/, storage: "f16", direction: "convolution" }, gpu),
-    ...convs({ ...rows, batch: 1, only: /^matrix/, storage: "f16", direction: "convolution" }, matrices(8, 16, 16, 32)),
-    ...convs({ ...back, batch: 1, only: /^matrix/, storage: "f16", direction: "gradient" }, matrices(8, 8, 8, 32)),
-    ...convs({ ...rows, batch: 1, only: /^matrix/, storage: "f16", direction: "weight" }, matrices(16, 16, 16, 16)),
-    ...convs({ ...wide, only: /^matrix/, storage: "f16" }, matrices(16, 8, 8, 8)),
-    ...convs({ ...little, only: /^(tile|generic)/ }, cpu),
-    ...convs({ ...little, channels: [3, 4], only: /^tile/ }, wideCpu),
-    ...convs({ ...little, channels: [3, 4], only: /^(tile|generic)/ }, wholeTarget),
-    ...withMoments(wide, /^gemm/, gpu),
-    ...withMoments({ ...wide, channels: [6, 70] }, /^gemm64/, gpu),
-    ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 32)),
-    ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 16)),
-  ];
+  return {
+    "lowerMatmul()": matmuls(),
+    "lowerCosineMatching()": matchings(),
+    "lowerConvForward() and its gradients in registers": [
+      ...convs({ ...little, only: /^(tile|generic)/ }, cpu),
+      ...convs({ ...little, channels: [3, 4], only: /^tile/ }, wideCpu),
+      ...convs({ ...little, channels: [3, 4], only: /^(tile|generic)/ }, wholeTarget),
+    ],
+    "lowerConvForward() and its gradients in tiles": [
+      ...convs({ ...rows, only: /^gemm/, direction: "convolution" }, gpu),
+      ...convs({ ...wide, only: /^gemm/, direction: "convolution" }, { ...gpu, maxBindingBytes: 40_000 }),
+      ...convs({ ...strided, only: /^gemm/ }, gpu),
+      ...convs({ ...back, only: /^gemm/, direction: "gradient" }, gpu),
+      ...convs({ ...heavy, only: /^gemm/, direction: "weight" }, gpu),
+      ...convs({ ...rows, only: /^gemm/, storage: "f16", direction: "convolution" }, gpu),
+      ...withMoments(wide, /^gemm/, gpu),
+      ...withMoments({ ...wide, channels: [6, 70] }, /^gemm64/, gpu),
+    ],
+    "lowerConvForward() and its gradients with subgroup matrices": [
+      ...convs(
+        { ...rows, batch: 1, only: /^matrix/, direction: "convolution", storage: "f16" },
+        matrices(8, 16, 16, 32),
+      ),
+      ...convs({ ...back, batch: 1, only: /^matrix/, direction: "gradient", storage: "f16" }, matrices(8, 8, 8, 32)),
+      ...convs({ ...heavy, only: /^matrix/, direction: "weight", storage: "f16" }, matrices(16, 16, 16, 16)),
+      ...convs({ ...wide, only: /^matrix/, storage: "f16" }, matrices(16, 8, 8, 8)),
+      ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 32)),
+      ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 16)),
+    ],
+  };
 }

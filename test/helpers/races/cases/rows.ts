@@ -208,7 +208,7 @@ function masks(): Case[] {
   ]);
 }
 
-/** Every other operator, at a few thousand elements. */
+/** Every operator, at a few thousand elements. */
 function operators(): Case[] {
   const labels = tensor(Int32Array.from(noise(400, 1), (v) => Math.round(v + 1)), { shape: [5, 8, 10] });
   const more = {
@@ -221,13 +221,18 @@ function operators(): Case[] {
   );
 }
 
-export const rowCases = (): Case[] => [
-  ...moments(),
-  ...partialMoments(),
-  ...sorting(),
-  ...roofs(),
-  ...reductions(),
-  ...networks(),
-  ...masks(),
-  ...operators(),
-];
+/** Cases by what makes the kernels. */
+export const rowCases = (): Record<string, readonly Case[]> => ({
+  "lowerMoments()": moments(),
+  "lowerPartialMoments()": partialMoments(),
+  "lowerSortCells()": sorting(),
+  "reduceKernels()": reductions(),
+  "emitKernel() of steps of networks": networks(),
+});
+
+/** Kernels without memory that invocations of a workgroup share, or at sizes that do not need it. */
+export const otherCases = (): Record<string, readonly Case[]> => ({
+  "triad() and multiplyAdds()": roofs(),
+  "lowerDistanceTransform(), lowerComponents() and lowerFillHoles()": masks(),
+  "schedule() of every operator": operators(),
+});
