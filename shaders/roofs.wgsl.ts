@@ -142,12 +142,13 @@ ${
   let first = wid.x * ${TOGETHER * M * N}u;
 ${
       each((k) =>
-        `  subgroupMatrixStore<row_major>(&leaving, subgroup * ${M * N}u, s${k}, ${N}u);
+        `${k > 0 ? "  workgroupBarrier();\n" : ""}  subgroupMatrixStore<row_major>(&leaving, subgroup * ${
+          M * N
+        }u, s${k}, ${N}u);
   workgroupBarrier();
   for (var i = local; i < ${TOGETHER * M * N}u; i += ${size}u) {
     y[first + i] = ${k === 0 ? "" : "y[first + i] + "}leaving[i];
-  }
-  workgroupBarrier();`
+  }`
       )
     }
 }

@@ -1,7 +1,7 @@
 /** Runs lowered operators and whole graphs by the machine. */
 import type { Tensor } from "../../../engine/mod.ts";
 import { lower } from "../../../engine/compile/graph/lower.ts";
-import { type Bound, type Place, schedule } from "../../../engine/compile/schedule.ts";
+import { type Bound, isRepetition, type Place, schedule } from "../../../engine/compile/schedule.ts";
 import type { Lowered, Slot, Target } from "../../../shaders/types.ts";
 import { runKernel, type RunOptions } from "./machine.ts";
 
@@ -53,6 +53,10 @@ export function runCase(
 export function caseOf(name: string, results: readonly Tensor[], target: Target): Case {
   const graph = lower(results, target);
   const { steps, places, outputs } = schedule(graph, target);
+  const once = steps.map((step) => {
+    if (isRepetition(step)) throw new Error(`${name}: a loop is not run here`);
+    return step;
+  });
   const made = [...new Set(outputs.filter((place) => place.leaf === null))];
   const temps = places.filter((place) => place.leaf === null && !made.includes(place));
   const slotOf = (place: Place): Slot =>
@@ -73,7 +77,7 @@ export function caseOf(name: string, results: readonly Tensor[], target: Target)
     name,
     lowered: {
       temps: temps.map(({ bytes }) => bytes),
-      dispatches: steps.map(({ kernel, reads, writes }) => ({
+      dispatches: once.map(({ kernel, reads, writes }) => ({
         kernel,
         reads: reads.map(whole),
         writes: writes.map(whole),

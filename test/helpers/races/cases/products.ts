@@ -259,7 +259,7 @@ export function productCases(): Record<string, readonly VariantCase[]> {
         matrices(8, 16, 16, 32),
       ),
       ...convs({ ...back, batch: 1, only: /^matrix/, direction: "gradient", storage: "f16" }, matrices(8, 8, 8, 32)),
-      ...convs({ ...heavy, only: /^matrix/, direction: "weight", storage: "f16" }, matrices(16, 16, 16, 16)),
+      ...convs({ ...heavy, only: /^matrix/, direction: "weight", storage: "f16" }, matrices(16, 16, 16, 32)),
       ...convs({ ...wide, only: /^matrix/, storage: "f16" }, matrices(16, 8, 8, 8)),
       ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 32)),
       ...withMoments({ ...wide, storage: "f16" }, /^matrix/, matrices(8, 16, 16, 16)),

@@ -3,15 +3,16 @@ import * as vg from "../../../../engine/mod.ts";
 import { type Tensor, tensor } from "../../../../engine/mod.ts";
 import { lowerMoments } from "../../../../shaders/moments.wgsl.ts";
 import { lowerPartialMoments } from "../../../../shaders/moments_parts.wgsl.ts";
-import { multiplyAdds, triad } from "../../../../shaders/roofs.wgsl.ts";
+import { matrixProducts, multiplyAdds, triad } from "../../../../shaders/roofs.wgsl.ts";
 import { lowerSortCells } from "../../../../shaders/sampling/sort_cells.wgsl.ts";
+import { lowerStore } from "../../../../shaders/store_slice.wgsl.ts";
 import type { Dispatch, Target } from "../../../../shaders/types.ts";
 import { near } from "../../compare.ts";
 import { fused, kernels } from "../../limits_cases.ts";
 import { noise } from "../../noise.ts";
 import { assertSame, components, distances, filled, randomMask } from "../../reference/geometry.ts";
-import { type Case, caseOf } from "../programs.ts";
-import { cpu, gpu, narrow } from "./targets.ts";
+import { type Case, caseOf, type Numbers } from "../programs.ts";
+import { cpu, gpu, matrices, narrow } from "./targets.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 const floats = (bytes: Bytes): Float32Array => new Float32Array(bytes.buffer);
@@ -111,15 +112,25 @@ function sorting(): Case[] {
   });
 }
 
+/** A case of one kernel with one output. */
+const one = (
+  name: string,
+  dispatch: Dispatch,
+  inputs: readonly Numbers[],
+  wanted: readonly number[],
+  widths: readonly number[] = [32],
+): Case => ({
+  name,
+  lowered: { temps: [], dispatches: [dispatch] },
+  inputs,
+  outputs: [4 * wanted.length],
+  widths,
+  check: ([y]) => near(floats(y), wanted, 1e-6, name),
+});
+
 function roofs(): Case[] {
   const [a, b] = [noise(1032, 1), noise(1032, 2)];
-  const one = (name: string, dispatch: Dispatch, inputs: Float32Array[], wanted: number[]): Case => ({
-    name,
-    lowered: { temps: [], dispatches: [dispatch] },
-    inputs,
-    outputs: [4 * wanted.length],
-    check: ([y]) => near(floats(y), wanted, 1e-6, name),
-  });
+  // s, then s m + b sixteen times.
   const sums = Array.from(
     { length: 128 },
     (_, i) => [i, i + 1].reduce((sum, v) => sum + v * 2 ** -16 + (1 - 2 ** -16), 0),
@@ -128,6 +139,41 @@ function roofs(): Case[] {
     one("triad", triad(1032, 4, 2, gpu), [a, b], [...a].map((v, i) => v + 0.5 * b[i])),
     one("multiply-adds", multiplyAdds(128, 2, 1, gpu), [Float32Array.of(0.5, 0.5, 1)], sums),
   ];
+}
+
+/** Of matrices all of whose elements are equal. */
+function matrixRoofs(): Case[] {
+  return ([[8, 16, 16, 32], [8, 8, 8, 16]] as const).map(([M, N, K, lanes]) => {
+    const { subgroupMatrices } = matrices(M, N, K, lanes);
+    const [chains, turns] = [3, 2];
+    const each = (1 + 2 + 3) * 0.5 * 0.25 * K * 16 * turns;
+    const wanted = new Array<number>(2 * 4 * M * N).fill(each);
+    const dispatch = matrixProducts(subgroupMatrices![0], 2, chains, turns, lanes);
+    return one(`products of matrices of ${M}x${N}x${K}`, dispatch, [Float32Array.of(0.5, 0.25, turns)], wanted, [
+      lanes,
+    ]);
+  });
+}
+
+/** Slices stored in larger tensors. */
+function stores(): Case[] {
+  return ([["f32", gpu], ["f32", cpu], ["f16", gpu]] as const).map(([type, target]) => {
+    const [count, length] = [301, 4];
+    const values = Uint32Array.from(noise(count, 1), (v) => (1 + v) * 1e9);
+    const given = type === "f16" ? Uint16Array.from(values, (v) => v & 0x3bff) : values;
+    const bytes = given.BYTES_PER_ELEMENT;
+    return {
+      name: `a slice of ${type}${target.software ? ", CPU" : ""}`,
+      lowered: lowerStore({ count, length, type }, target, null),
+      inputs: [given, Int32Array.of(2)],
+      outputs: [length * count * bytes],
+      check([y]: readonly Bytes[]): void {
+        const own = y.slice(2 * count * bytes, 3 * count * bytes);
+        assertSame(type === "f16" ? new Uint16Array(own.buffer) : new Uint32Array(own.buffer), given, "the slice");
+        assertSame(y.slice(0, 2 * count * bytes), new Array(2 * count * bytes).fill(255), "what is before");
+      },
+    };
+  });
 }
 
 const t = (shape: number[], seed = 1): Tensor => tensor(noise(shape.reduce((a, b) => a * b, 1), seed), { shape });
@@ -226,6 +272,7 @@ export const rowCases = (): Record<string, readonly Case[]> => ({
   "lowerMoments()": moments(),
   "lowerPartialMoments()": partialMoments(),
   "lowerSortCells()": sorting(),
+  "matrixProducts()": matrixRoofs(),
   "reduceKernels()": reductions(),
   "emitKernel() of steps of networks": networks(),
 });
@@ -233,6 +280,7 @@ export const rowCases = (): Record<string, readonly Case[]> => ({
 /** Kernels without memory that invocations of a workgroup share, or at sizes that do not need it. */
 export const otherCases = (): Record<string, readonly Case[]> => ({
   "triad() and multiplyAdds()": roofs(),
+  "lowerStore()": stores(),
   "lowerDistanceTransform(), lowerComponents() and lowerFillHoles()": masks(),
   "schedule() of every operator": operators(),
 });
