@@ -27,17 +27,17 @@ function marked(path, text) {
 /** @type {(text: string) => string[]} */
 export const marksIn = (text) => [...text.matchAll(/\/\*@(\S+ \d+)\*\//g)].map(([, mark]) => mark);
 
+/** The files in a folder where kernels are made, from the root. */
+export const sourcesIn = (/** @type {string} */ folder) =>
+  readdirSync(root + folder, { recursive: true }).map((name) => `${folder}/${name}`).filter((p) => p.endsWith(".ts"));
+
 /** The marks of all templates, and what they mark. */
 export function allMarks() {
   /** @type {Map<string, string>} */
   const found = new Map();
-  for (const folder of folders) {
-    for (const name of readdirSync(root + folder, { recursive: true }).map(String)) {
-      if (!name.endsWith(".ts")) continue;
-      const path = `${folder}/${name}`;
-      const text = marked(path, readFileSync(root + path, "utf8"));
-      for (const [, mark, what] of text.matchAll(/\/\*@(\S+ \d+)\*\/(?=(.*))/g)) found.set(mark, what);
-    }
+  for (const path of folders.flatMap(sourcesIn)) {
+    const text = marked(path, readFileSync(root + path, "utf8"));
+    for (const [, mark, what] of text.matchAll(/\/\*@(\S+ \d+)\*\/(?=(.*))/g)) found.set(mark, what);
   }
   return found;
 }

@@ -181,7 +181,10 @@ export function constructed(helpers: Helpers, type: Type, args: readonly Value[]
 
 /** A conversion by components. */
 function cast(helpers: Helpers, value: Value, of: Scalar): Value {
-  if (value.constant !== undefined) return converted(value, of);
+  if (value.constant !== undefined) {
+    const cut = of === "i32" || of === "u32" ? constant(Math.trunc(value.constant), "int") : value;
+    return converted(cut, of);
+  }
   const from = scalarOf(value.type);
   if (from === of) return { code: value.code, type: value.type };
   const write: Write = (x) => {

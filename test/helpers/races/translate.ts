@@ -234,6 +234,10 @@ class Translator extends Expressions {
     if (reader.accept("return")) {
       return reader.is(";") ? "return;" : `return ${owned(as(this.expression(), this.#result))};`;
     }
+    if (reader.accept("_")) {
+      reader.expect("=");
+      return `${this.expression().code};`;
+    }
     const target = this.expression();
     const operator = reader.token.text;
     if (operator === ";" || operator === ")") return `${target.code};`;

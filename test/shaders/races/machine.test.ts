@@ -129,6 +129,7 @@ test("runKernel() keeps values, scopes and loops apart", () => {
     sum += total;
   }
   while (sum > 20u) { sum--; }
+  _ = list[0];
   y[lane] = total * 1000u + c[1] * 100u + twice(sum);`;
   const wanted = Array.from({ length: 8 }, (_, lane) => 15000 + (7 + Number(lane % 3 === 1)) * 100 + 26);
   assert.equal([...run(body, { before: "fn twice(x: u32) -> u32 { return 2u * x; }" })], wanted);

@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 
 // Before the modules that it marks.
 register("../../helpers/races/marks.mjs", import.meta.url);
-const { allMarks, marksIn } = await import("../../helpers/races/marks.mjs");
+const { allMarks, marksIn, sourcesIn } = await import("../../helpers/races/marks.mjs");
 const { productCases } = await import("../../helpers/races/cases/products.ts");
 const { otherCases, rowCases } = await import("../../helpers/races/cases/rows.ts");
 const { runCase } = await import("../../helpers/races/programs.ts");
@@ -39,10 +39,9 @@ const isVariant = (x: unknown): x is { name: string } => typeof x === "object" &
 
 test("runKernel() ran every variant of every kernel", async () => {
   const known = new Set(Object.values(products).flat().map(({ variant }) => variant));
-  const modules = new Set([...allMarks().keys()].map((mark) => mark.split(" ")[0]).concat("shaders/conv/variants.ts"));
   const missing: string[] = [];
   let count = 0;
-  for (const path of [...modules].filter((path) => path.startsWith("shaders/"))) {
+  for (const path of sourcesIn("shaders")) {
     const exported = await import(new URL(`../../../${path}`, import.meta.url).href);
     for (const variant of Object.values(exported).flat().filter(isVariant)) {
       count++;

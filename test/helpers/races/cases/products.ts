@@ -1,11 +1,7 @@
 /** Products of matrices, matching, and convolutions: every variant, at sizes that give several tiles, some ragged. */
 import { fromHalf, toHalf } from "../../../../engine/core/dtype.ts";
-import {
-  convForwardVariants,
-  convInputGradVariants,
-  type ConvParams,
-  convWeightGradVariants,
-} from "../../../../shaders/conv/variants.ts";
+import { convForwardVariants, convInputGradVariants, type ConvParams } from "../../../../shaders/conv/variants.ts";
+import { convWeightGradVariants } from "../../../../shaders/conv/weight_variants.ts";
 import { type CosineMatchingParams, cosineMatchingVariants } from "../../../../shaders/cosine_matching.wgsl.ts";
 import { type MatmulParams, matmulVariants } from "../../../../shaders/matmul.wgsl.ts";
 import type { Fused, Slot, Target, Variant } from "../../../../shaders/types.ts";

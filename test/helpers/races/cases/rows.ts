@@ -1,6 +1,7 @@
 /** Kernels along rows, and those of whole programs: reductions, moments, sorting, and what fuses with them. */
 import * as vg from "../../../../engine/mod.ts";
 import { type Tensor, tensor } from "../../../../engine/mod.ts";
+import { lowerSort } from "../../../../shaders/index/sort.wgsl.ts";
 import { lowerMoments } from "../../../../shaders/moments.wgsl.ts";
 import { lowerPartialMoments } from "../../../../shaders/moments_parts.wgsl.ts";
 import { matrixProducts, multiplyAdds, triad } from "../../../../shaders/roofs.wgsl.ts";
@@ -108,6 +109,27 @@ function sorting(): Case[] {
           [...order, ...begin, ...begin.map((at, cell) => (counts[cell] ? at + counts[cell] : 0))],
           "order, starts and ends",
         ),
+    };
+  });
+}
+
+/** The stable order of keys. */
+function orders(): Case[] {
+  return [narrow, cpu].map((target) => {
+    const [lines, length] = [3, 401];
+    const keys = Uint32Array.from(noise(lines * length, 6), (v) => Math.floor((v + 1) * 100));
+    const wanted = Array.from({ length: lines }, (_, line) => {
+      const own = keys.subarray(line * length, (line + 1) * length);
+      return Array.from(own, (_, k) => k).sort((a, b) => own[a] - own[b] || a - b);
+    });
+    const [from, to] = [{ input: 0 }, { output: 0 }];
+    const key = "fn key(bits: u32) -> u32 { return bits; }";
+    return {
+      name: `order of lines of ${length}${target.software ? ", CPU" : ""}`,
+      lowered: lowerSort({ lines, length, bits: 8, key, from, to, name: "sort" }, target),
+      inputs: [keys],
+      outputs: [4 * keys.length],
+      check: ([y]) => assertSame(new Uint32Array(y.buffer), wanted.flat(), "order"),
     };
   });
 }
@@ -271,6 +293,7 @@ function operators(): Case[] {
 export const rowCases = (): Record<string, readonly Case[]> => ({
   "lowerMoments()": moments(),
   "lowerPartialMoments()": partialMoments(),
+  "lowerSort()": orders(),
   "lowerSortCells()": sorting(),
   "matrixProducts()": matrixRoofs(),
   "reduceKernels()": reductions(),
