@@ -70,6 +70,7 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
   child.stderr.on("data", (data) => (errors = (errors + data).slice(-1000)));
   return new Promise((resolve) => {
     let begun: CheckLine | null = null;
+    let ended: CheckLine | null = null;
     let over = false;
     let heard = false;
     let reason: string | null = null;
@@ -82,7 +83,8 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
       child.kill("SIGKILL");
     }, 200);
     createInterface({ input: child.stdout }).on("line", (text) => {
-      if (!text.startsWith(MARK)) return;
+      // A process that was killed may have begun the next test.
+      if (!text.startsWith(MARK) || reason !== null) return;
       const line = JSON.parse(text.slice(MARK.length)) as CheckLine;
       since = performance.now();
       heard = true;
@@ -90,6 +92,7 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
       else if (line.milliseconds === undefined) begun = line;
       else {
         begun = null;
+        ended = line;
         const { name, milliseconds, error } = line;
         options.found({ file, name, milliseconds, ...(error === undefined ? {} : { error }) });
         // Whatever follows on a lost device fails too.
@@ -106,9 +109,9 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
       if (over) return resolve(null);
       const why = reason ?? `its process ended (${signal ?? code}) ${errors.trim().split("\n").at(-1) ?? ""}`.trim();
       // "" where the test has been told of.
-      const name = begun?.name ?? `the tests from number ${choice.from} on`;
+      const name = begun?.name ?? (ended ? `behind ${ended.name}` : `the tests from number ${choice.from} on`);
       if (why !== "") options.found({ file, name, milliseconds: performance.now() - since, error: why });
-      resolve(begun?.at ?? null);
+      resolve((begun ?? ended)?.at ?? null);
     });
   });
 }

@@ -27,7 +27,7 @@ async function results(
     await runChecks("shaders/math", {
       words: options.words ?? [""],
       shards: options.shards ?? 1,
-      silence: 3000,
+      silence: 6000,
       left: () => (existsSync(join(folder, "over")) ? 0 : 60_000),
       found: (result) => found.push(result),
       command: () => [process.execPath, "--import", path("engine/platform/cli/register.mjs"), file],
@@ -54,7 +54,7 @@ test("runChecks() goes on behind a test that fails, hangs, crashes or loses the 
     ${pass("last")}
   `);
   const texts = outcomes(list);
-  assert.is(texts.length, 8);
+  assert.is(texts.length, 8, texts.join("\n"));
   assert.equal(texts.slice(0, 2), ["first", "fails: off by 3 and more"]);
   assert.match(texts[2], /^hangs: no answer in \d s$/);
   assert.is(texts[3], "behind the hang");
