@@ -2,16 +2,18 @@
 // --context none is the plain training of train_unet; dilated takes the soft dilated mask as the only context; kmeans
 // classes of brightness within the body; labels context labels out of a folder, drawn by people or predicted by another
 // network; colab learns them. --help lists what can be set.
-import { compile, concat, type Params, random, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
+import { compile, concat, type Params, saveSealed, type Tensor, valueAndGrad } from "../engine/mod.ts";
 import { type Comparison, writeContextPhantomDataset } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { colab, colabFigures, colabNetworks, figureCases } from "../models/mod.ts";
+import { colabFigures, colabNetworks, figureCases } from "../models/mod.ts";
 import { collapseWarning, generatorCurves, generatorGradients } from "../models/colab/generator.ts";
 import { checkColabData, checkColabOptions, contextEntries, contextSourceOptions } from "../models/colab/options.ts";
 import { generatorEntries, segmentationEntries } from "../models/colab/options.ts";
-import { contextSource, roiChannels } from "../models/colab/sources.ts";
-import { colabLosses } from "../models/colab/training_losses.ts";
+import { firstParams } from "../models/colab/networks.ts";
+import { colabSchedule } from "../models/colab/schedule.ts";
+import { contextSource } from "../models/colab/sources.ts";
+import { colabLosses, type SegmenterLoss } from "../models/colab/training_losses.ts";
 
 /** The config block. */
 export const colabEntries = {
@@ -44,37 +46,21 @@ interface State {
   readonly generator: nn.OptimizerState;
 }
 type Segmenter = Pick<State, "params" | "optimizer">;
-type LossAndLogits = [loss: Tensor, logits: Tensor];
 
 /** The networks and the compiled steps of a training; nothing runs yet. */
 export function colabMethod(options: ColabOptions, training: train.TrainingRun) {
   const networks = colabNetworks(training.plan, options);
   const losses = colabLosses(training.plan, options, networks);
   const gradients = generatorGradients(options, networks, losses);
-  const { context, rois, contexts, model, generator, contextsOf } = networks;
   const { optimizer, rate } = train.openOptimizer(options);
   const generatorOptimizer = nn.adam();
-  const outputsOf = (params: Params, image: Tensor) => model.apply(params, image, { train: true });
-
-  /** Loss and logits of the segmenter. Without contexts it is that of train_unet, operator for operator. */
-  const lossOf = (params: Params, { image, label, extra }: train.Patches, omega: Params): LossAndLogits => {
-    const outputs = outputsOf(params, image);
-    if (context === "none") return [losses.plain(outputs, label), outputs[0]];
-    const labels = colab.pyramidLabels(outputs, { roi: roiChannels(label, rois), ...contextsOf(omega, image, extra!) });
-    return [losses.withContexts(outputs, labels), colab.withoutContexts(outputs[0], rois)];
-  };
 
   /** A step of the segmenter. */
-  const segmenterStep = (
-    state: Segmenter,
-    { label }: train.Patches,
-    rate: Tensor,
-    loss: (params: Params) => LossAndLogits,
-  ) => {
-    const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params);
+  const segmenterStep = (state: Segmenter, patches: train.Patches, rate: Tensor, loss: SegmenterLoss) => {
+    const [[value, logits], grads] = valueAndGrad(loss, { hasAux: true })(state.params, patches);
     const [clipped] = nn.clipGradNorm(grads, options.clip);
     const [params, next] = optimizer.update(clipped, state.optimizer, state.params, rate);
-    return [{ params, optimizer: next }, train.stepMetrics(value, logits, label)] as const;
+    return [{ params, optimizer: next }, train.stepMetrics(value, logits, patches.label)] as const;
   };
 
   /** A step of the generator. */
@@ -89,18 +75,13 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
     /** The cases, and beside the image what the arm knows of the background. */
     source: (ids: readonly string[]) => contextSource(training, ids, contextSourceOptions(options)),
     init: (): State => {
-      const start = model.init(random.key(options.seed));
-      const outputs = { rois, first: context === "none" ? 1 : 0 };
-      const params = options.roiPrior > 0 ? colab.withRoiPrior(start, options.roiPrior, outputs) : start;
       // The generator has weights in every arm's checkpoint, so that all resume alike.
-      const omega = generator.init(random.key(options.seed + 1));
+      const { params, omega } = firstParams(networks, options);
       return { params, optimizer: optimizer.init(params), omega, generator: generatorOptimizer.init(omega) };
     },
     trainStep: compile(
-      (state: Segmenter, omega: Params, sampled: train.Patches, key: Tensor, rate: Tensor) => {
-        const patches = training.augmented(key, sampled);
-        return segmenterStep(state, patches, rate, (params) => lossOf(params, patches, omega));
-      },
+      (state: Segmenter, omega: Params, sampled: train.Patches, key: Tensor, rate: Tensor) =>
+        segmenterStep(state, training.augmented(key, sampled), rate, losses.given(omega)),
       { donate: [0] },
     ),
     /** A step of the generator down the meta-gradient, then one of the segmenter; they share the forward pass. */
@@ -108,7 +89,7 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
       const patches = training.augmented(key, sampled);
       const { gradient, told } = gradients.meta(state, patches, rate);
       const taught = generatorStep(state, gradient, generatorRate);
-      const [next, metrics] = segmenterStep(state, patches, rate, (params) => lossOf(params, patches, taught.omega));
+      const [next, metrics] = segmenterStep(state, patches, rate, losses.given(taught.omega));
       return [{ ...taught, ...next }, concat([metrics, told])] as const;
     }, { donate: [0] }),
     /** A step of the start, in which the contexts are one background. */
@@ -117,15 +98,14 @@ export function colabMethod(options: ColabOptions, training: train.TrainingRun) 
       const taught = options.generatorStart === "kmeans"
         ? generatorStep(state, gradients.clusters(state.omega, patches), generatorRate)
         : state;
-      const start = (params: Params) => losses.start(outputsOf(params, patches.image), patches.label);
-      const [next, metrics] = segmenterStep(state, patches, rate, start);
+      const [next, metrics] = segmenterStep(state, patches, rate, losses.start);
       return [{ ...taught, ...next }, metrics] as const;
     }, { donate: [0] }),
     evalStep: compile(({ params, omega }: Pick<State, "params" | "omega">, patches: train.Patches) => {
-      const [value, logits] = lossOf(params, patches, omega);
+      const [value, logits] = losses.given(omega)(params, patches);
       return train.stepMetrics(value, logits, patches.label);
     }),
-    curves: generatorCurves(contexts),
+    curves: generatorCurves(networks.contexts),
   };
 }
 
@@ -142,11 +122,7 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
       `${context}; batch ${plan.batch} x ${plan.patch.join(" x ")}`,
   );
 
-  const poly = nn.polySchedule(1, { steps });
-  const generatorRate = (k: number): number => options.generatorRate * poly(k - 1);
-  const warm = Math.round(options.warmup * steps);
-  const isMeta = (k: number): boolean =>
-    context === "colab" && options.generatorRate > 0 && k > warm && k % options.period === 0;
+  const { kind, generatorRate, metaAfter, ...schedule } = colabSchedule(options, { rate, steps });
   const { network, architecture } = description;
   const title = `${training.dataset.name}, ${context}`;
   const about = { title, model: description, config: { rate, network, architecture } };
@@ -157,22 +133,21 @@ export async function trainColab(options: ColabOptions): Promise<Comparison> {
       state: method.init(),
       training: {
         source,
-        rate: (k) => rate * poly(k - 1),
+        rate: schedule.rate,
         step: async (state, patches, learningRate, k) => {
-          const key = training.key(k);
-          if (k <= warm) return warmStep(state, patches, key, learningRate, generatorRate(k));
-          if (isMeta(k)) return metaStep(state, patches, key, learningRate, generatorRate(k));
+          const given = [patches, training.key(k), learningRate] as const;
+          if (kind(k) === "warm") return warmStep(state, ...given, generatorRate(k));
+          if (kind(k) === "meta") return metaStep(state, ...given, generatorRate(k));
           const { params, optimizer, omega, generator } = state;
-          const [next, metrics] = await trainStep({ params, optimizer }, omega, patches, key, learningRate);
+          const [next, metrics] = await trainStep({ params, optimizer }, omega, ...given);
           return [{ ...next, omega, generator }, metrics];
         },
-        program: (k) => k <= warm ? warmStep : isMeta(k) ? metaStep : trainStep,
+        program: (k) => ({ warm: warmStep, meta: metaStep, plain: trainStep })[kind(k)],
         extras: method.curves,
         record: collapseWarning(),
         // The largest program is described, and made, at the start too, not in the middle of the training.
         start: async (state, patches, learningRate, k) => {
-          const later = Math.floor(steps / options.period) * options.period;
-          if (!isMeta(later) || isMeta(k) || later <= k) return;
+          if (!metaAfter(k)) return;
           const info = await metaStep.plan(state, patches, training.key(k), learningRate, generatorRate(k));
           const name = `Every ${options.period} steps, with the generator's`;
           train.print(train.programLine(info, performance.now() - started, name));

@@ -6,15 +6,14 @@ import { type Comparison, writeNestedPhantomDataset } from "../engine/imaging/mo
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { conres, conresFigures, type ConResNetParams, withDistances } from "../models/mod.ts";
-import { checkConResNetData, checkConResNetOptions, planConResNet } from "../models/conresnet/options.ts";
-import { residualLossOptions } from "../models/conresnet/options.ts";
-
-const counts = { integer: true, min: 1 } as const;
+import { conResNetMetrics } from "../models/conresnet/measures.ts";
+import { checkConResNetData, checkConResNetOptions, networkEntries } from "../models/conresnet/options.ts";
+import { planConResNet, residualEntries, scalesEntry } from "../models/conresnet/options.ts";
 
 /** The config block. */
 export const conResNetEntries = {
   ...train.trainingEntries,
-  features: train.entry([], "channels at each scale; default: 32,64,128,256, a quarter on a CPU", counts),
+  features: scalesEntry("channels at each scale; default: 32,64,128,256, a quarter on a CPU"),
   augment: train.choice(
     ["auto", "nnunet", "scale", "mirror", "none"],
     "auto: mirror on phantoms, on --data scale (paper): sizes by up to a tenth, and mirror",
@@ -22,27 +21,8 @@ export const conResNetEntries = {
   arm: train.choice(["full", "mapping", "baseline"], "with mapping and attention, without attention, without both"),
   activation: train.choice(["auto", "sigmoid", "softmax"], "auto: sigmoid where there are regions, softmax elsewhere"),
   axis: train.choice(["axial", "sagittal", "coronal"], "slices of the oriented scan that are compared"),
-  mode: train.choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
-  first: train.choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
-  lambda: train.entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
-  residualWeights: train.choice(
-    ["batch", "region"],
-    "where the residual loss counts voxels for its weights: over all regions together, or each region by itself",
-  ),
-  backgroundWeight: train.entry(
-    "share",
-    "weight of voxels that do not differ: share, log(V / V_0) (paper; 1 with --mode code), or a number",
-  ),
-  boundary: train.entry(false, "mix in the boundary loss, its share from 0 to 0.99; doubles the memory of cases"),
-  blocks: train.entry([], "residual blocks at each scale, and in the dilated stage; default: 1,2,2,...", counts),
-  groups: train.entry(8, "groups of the norms, a divisor of all features", counts),
-  gain: train.choice(
-    ["fan", "none"],
-    "scale of standardized kernels: sqrt(2 / fan in), or none as published",
-    { before: "none" },
-  ),
-  learnedGate: train.entry(false, "the gate's share of attention is learned, from 0, instead of 1"),
-  dropout: train.entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
+  ...residualEntries,
+  ...networkEntries,
   rate: train.entry(0, "learning rate of Adam at the start; 0: 1e-4 on --data (paper), 1e-3 on phantoms", { min: 0 }),
   weightDecay: train.entry(5e-4, "L2 penalty", { min: 0 }),
   recompute: train.entry(false, "compute parts twice: 41 % less memory, 13 % more multiply-adds at published widths"),
@@ -70,19 +50,9 @@ interface State {
 /** The network and the steps of a training; nothing runs yet. */
 export async function conResNetMethod(options: ConResNetOptions, training: train.TrainingRun) {
   const planned = await planConResNet(options, training);
-  const { model, plan, axis } = planned;
-  const regions = plan.regions?.map(({ values }) => values);
-  const { first, lambda } = options;
-  const lossOptions = { ...(regions && { regions }), axis, first, lambda, ...residualLossOptions(options) };
+  const { model, lossOptions } = planned;
   const optimizer = nn.adam({ weightDecay: options.weightDecay });
-
-  /** Pseudo-Dice is of what is measured: of regions, those that the most likely labels make up. */
-  const metricsOf = (value: Tensor, logits: Tensor, label: Tensor): Tensor => {
-    const measured = regions ?? training.regions;
-    if (!measured) return train.stepMetrics(value, logits, label);
-    const scores = regions ? logits : nn.regionTargets(logits.argmax({ axis: 1 }), measured).cast("f32").sub(0.5);
-    return train.stepMetrics(value, scores, label, { regions: measured });
-  };
+  const metricsOf = conResNetMetrics(planned.regions, training.regions);
 
   /** A step; the boundary loss has the part 1 - share of the loss. */
   const step = (state: State, sampled: train.Patches, key: Tensor, rate: Tensor | number, share: Tensor) => {
@@ -92,7 +62,7 @@ export async function conResNetMethod(options: ConResNetOptions, training: train
       const outputs = model.apply(params, image, { train: true, key: drops, checkpoint: options.recompute });
       const own = conres.loss(outputs, label, lossOptions);
       if (!extra) return [own, outputs[0]];
-      const boundary = conres.boundaryLoss(outputs[0], extra, { multiClass: !regions });
+      const boundary = conres.boundaryLoss(outputs[0], extra, { multiClass: !planned.regions });
       return [own.mul(share).add(boundary.mul(share.mul(-1).add(1))), outputs[0]];
     };
     const [[value, logits], grads] = valueAndGrad(lossOf, { hasAux: true })(state.params, patches);

@@ -6,7 +6,7 @@ import { type Comparison, writeOrganPhantomDataset } from "../engine/imaging/mod
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { architectureOf, armLoss, networkFromPlan } from "../models/mod.ts";
-import { checkPartialData, checkPartialOptions } from "../models/partial/options.ts";
+import { checkPartialData, checkPartialOptions, termEntries } from "../models/partial/options.ts";
 import { classShares, stageRate, stagesOf } from "../models/partial/stages.ts";
 
 /** The config block. */
@@ -20,18 +20,7 @@ export const partialEntries = {
     "exclusion: marginal and exclusion losses; naive: what is not annotated is background; full: only fully " +
       "labeled cases; pseudo: the network completes the labels; prior: that, and the organs' sizes (PaNN)",
   ),
-  terms: train.choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
-  exclusionTerms: train.choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
-  includeBackground: train.entry(false, "the merged background has a Dice term too (paper, Eq. 6); else as the code"),
-  diceReduction: train.choice(
-    ["mean", "sum"],
-    "Dice over classes: mean (official code), or sum (paper, Eqs. 3, 6, 10)",
-  ),
-  exclusionBackground: train.entry(false, "background excludes the annotated organs too, as in the official code"),
-  mode: train.choice(["probability", "logit"], "sum probabilities (paper) or logits (official code) of merged labels"),
-  marginalWeight: train.entry(1, "weight of the marginal losses of partly labeled cases", { min: 0 }),
-  exclusionWeight: train.entry(2, "weight of the exclusion losses of partly labeled cases", { min: 0 }),
-  priorWeight: train.entry(0.1, "weight of the prior-aware loss", { min: 0 }),
+  ...termEntries,
   warmup: train.entry(
     -1,
     "fraction of the steps on fully labeled cases first; -1: 0.3 where there are such, and others",

@@ -2,19 +2,17 @@
 import type { Plan } from "../../engine/imaging/mod.ts";
 import {
   checkTrainingOptions,
-  config,
   ConfigError,
-  type Entries,
   type ModelDescription,
   refuseUnused,
   splitList,
-  trainingEntries,
   type TrainingOptions,
   type TrainingRun,
   unused,
 } from "../../engine/train/mod.ts";
 import { type Encoder, encoder } from "./encoder.ts";
-import { FEW_SHOT, type FewShotSettings, type OneShotSettings, settingsWith, unusedSettings } from "./settings.ts";
+import { FEW_SHOT, type FewShotSettings, type MatchingSettings, settingsWith, unusedSettings } from "./settings.ts";
+import type { EncoderSettings, PrototypeSettings, ScanSettings, SupportSettings } from "./training_entries.ts";
 
 /** Edge of the paper's slices, and the longest that slices have without --side. */
 const PAPER_SIDE = 256;
@@ -37,56 +35,18 @@ const TRAINED = [
 /** Options of what is compared with a look at images. */
 const PLACES = ["nearest", "place", "placeSigma", "prior", "frame", "aligned"] as const;
 
-/** Those of patches: an episode is two slices. */
-type OfPatches =
-  | "preset"
-  | "batch"
-  | "patch"
-  | "features"
-  | "foreground"
-  | "sets"
-  | "augment"
-  | "flips"
-  | "validation";
-const { preset, batch, patch, features, foreground, sets, augment, flips, validation, ...common } = trainingEntries;
-const patches: Entries<Pick<TrainingOptions, OfPatches>> = {
-  preset,
-  batch,
-  patch,
-  features,
-  foreground,
-  sets,
-  augment,
-  flips,
-  validation,
-};
-
-/** `trainingEntries` but those of patches. */
-export const episodeEntries: Entries<Omit<TrainingOptions, OfPatches>> = common;
-
-/** The options with the defaults of those of patches, for openTraining. */
-export const withPatches = <T extends object>(options: T): Pick<TrainingOptions, OfPatches> & T => ({
-  ...config(patches, []),
-  ...options,
-});
-
-/** Those that are looked at here; scripts/train_alpnet.ts explains them. */
+/** Those that are looked at here; scripts/train_alpnet.ts explains the others. */
 export interface AlpnetTrainingOptions
-  extends Partial<TrainingOptions>, Omit<OneShotSettings, "window" | "chunks" | "prototypes"> {
+  extends
+    Partial<TrainingOptions>,
+    MatchingSettings,
+    ScanSettings,
+    EncoderSettings,
+    PrototypeSettings,
+    SupportSettings {
   readonly arm: "ssl-alpnet" | "ssl-panet" | "alpnet" | "panet" | "init" | "copied";
   readonly transform: "both" | "geometry" | "intensity" | "none";
   readonly exclude: string;
-  readonly side: number;
-  readonly clip: readonly number[];
-  readonly local: "both" | "foreground" | "background";
-  readonly backbone: "small" | "resnet18" | "resnet34" | "resnet50" | "resnet101";
-  readonly stride: "8" | "4";
-  readonly embedding: number;
-  readonly window: number;
-  readonly testWindow: number;
-  readonly chunks: number;
-  readonly temperature: number;
-  readonly rule: "code" | "paper";
 }
 
 /** Refuses what would have no effect, before the data is opened. */
@@ -141,7 +101,7 @@ const ALIGNED_SIDE = 104;
  * if scans are aligned crops at least 104. The whole slice is resized, for most cases to that, and prepared so for
  * good.
  */
-export function sidedPlan(plan: Plan, { side, aligned = false }: { side: number; aligned?: boolean }): Plan {
+export function sidedPlan(plan: Plan, { side, aligned }: { side: number; aligned: boolean }): Plan {
   const [depth, h, w] = plan.fingerprint.medianPreparedShape;
   const longest = Math.max(h, w);
   const usual = Math.max(Math.min(PAPER_SIDE, longest), aligned ? ALIGNED_SIDE : 0);
@@ -199,7 +159,7 @@ export function measuredSettings(options: AlpnetTrainingOptions): FewShotSetting
 export interface PlannedEncoder {
   readonly model: Encoder;
   /** What its model file says of it. */
-  readonly architecture: ModelDescription["architecture"];
+  readonly description: Pick<ModelDescription, "network" | "architecture" | "plan" | "fewShot">;
   /** Pixels of a slice in training. */
   readonly size: [number, number];
   /** As the encoder is measured, and as it is to be used. */
@@ -234,5 +194,6 @@ export function planEncoder(options: AlpnetTrainingOptions, plan: Plan): Planned
       } have ${features} features along an edge; take less, or --stride 4`,
     );
   }
-  return { model: encoder(architecture), architecture, size, settings };
+  const description = { network: "alpnetEncoder", architecture, plan, fewShot: { ...settings } };
+  return { model: encoder(architecture), description, size, settings };
 }

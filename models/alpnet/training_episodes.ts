@@ -4,12 +4,13 @@ import {
   extractBox,
   openSuperpixels,
   type PreparedCase,
+  Prng,
   storeFolder,
   type SuperpixelStore,
   type Volume,
 } from "../../engine/imaging/mod.ts";
-import { choice, ConfigError, type Entries, entry, print, type TrainingRun } from "../../engine/train/mod.ts";
-import { compile, slice, sum, type Tensor, tensor, tree, zeros } from "../../engine/mod.ts";
+import { ConfigError, print, type TrainingRun } from "../../engine/train/mod.ts";
+import { compile, random, readWeights, slice, sum, type Tensor, tensor, tree, zeros } from "../../engine/mod.ts";
 import { type Statistics, withStatistics } from "../resnet/resnet.ts";
 import * as alpnet from "./alpnet.ts";
 import type { FewShotOptions } from "./alpnet.ts";
@@ -20,34 +21,11 @@ import { oneShotSegmenter, paddedFeatures } from "./scans.ts";
 import type { OneShotModel } from "./scans.ts";
 import { fewShotOptions, type FewShotSettings } from "./settings.ts";
 import { sliceRanges } from "./slices.ts";
+import type { SuperpixelSettings } from "./training_entries.ts";
 
 /** Slice edge in the paper, and its minimum superpixel size in pixels. */
 const PAPER_SIDE = 256;
 const PAPER_MIN_SIZE = 400;
-
-/** How superpixels are made. */
-export interface SuperpixelSettings {
-  readonly minSize: number;
-  readonly superpixels: "slices" | "volume";
-  readonly sigma: number;
-  readonly threshold: number;
-}
-
-/** Their config entries. */
-export const superpixelEntries: Entries<SuperpixelSettings> = {
-  minSize: entry(
-    0,
-    "pixels of the smallest superpixel; 0: 400 for slices of 256 x 256, and as much smaller as slices are",
-    { integer: true, min: 0 },
-  ),
-  superpixels: choice(["slices", "volume"], "made in each slice (paper), or in the volume, as supervoxels"),
-  sigma: entry(1, "smoothing before superpixels are made, in pixels", { min: 0 }),
-  threshold: entry(
-    1e-4,
-    "of a scan's values from 0 to 255, up to which a voxel is background; 1e-4 for CT, 50 for MR",
-    { min: 0, max: 255 },
-  ),
-};
 
 /** Options of the episodes of a training. */
 export interface EpisodeSourceOptions extends SuperpixelSettings {
@@ -56,11 +34,14 @@ export interface EpisodeSourceOptions extends SuperpixelSettings {
   /** Folder of prepared cases, also for the superpixels. */
   readonly cache: string;
   readonly workers: number;
+  /** Of the episodes that are drawn. */
+  readonly seed: number;
 }
 
 /** Episodes of a training, and what they are made of. */
 export interface TrainingEpisodes {
-  readonly draw: DrawEpisode;
+  /** The k-th episode. */
+  readonly draw: (k: number) => Promise<EpisodeBatch>;
   readonly source: CaseSource;
   /** Absent of annotated classes. */
   readonly superpixels?: SuperpixelStore;
@@ -75,9 +56,12 @@ export async function trainingEpisodes(
   { split, size, exclude }: { split: { train: readonly string[] }; size: [number, number]; exclude: readonly number[] },
 ): Promise<TrainingEpisodes> {
   const source: CaseSource = { ids: split.train, get: (id) => store.get(id) };
+  const draws = new Prng(options.seed).fork("episodes");
+  const numbered = (draw: DrawEpisode) => (k: number): Promise<EpisodeBatch> => draw(draws.fork(k));
   if (!options.arm.startsWith("ssl")) {
     const classes = plan.labels.map((_, value) => value).filter((value) => value > 0 && !exclude.includes(value));
-    return { draw: await annotatedEpisodes(source, classes, { size, exclude }), source, about: "" };
+    const draw = numbered(await annotatedEpisodes(source, classes, { size, exclude }));
+    return { draw, source, about: "" };
   }
   const { superpixels: kind, sigma, threshold, workers } = options;
   const minSize = options.minSize ||
@@ -92,7 +76,8 @@ export async function trainingEpisodes(
     volume: kind === "volume",
   });
   const about = `at least ${minSize} pixels, sigma ${sigma}, threshold ${threshold}`;
-  return { draw: await superpixelEpisodes(source, superpixels, { size, exclude }), source, superpixels, about };
+  const draw = numbered(await superpixelEpisodes(source, superpixels, { size, exclude }));
+  return { draw, source, superpixels, about };
 }
 
 /**
@@ -162,6 +147,18 @@ export function heldOutSegmenter(
   const values = plan.labels.map((_, value) => value).slice(1);
   return async (image, id) =>
     segment(image, supports, ranges === "known" ? { ranges: sliceRanges(await store.get(id), values) } : {});
+}
+
+/** Parameters that a training begins with: of the seed, or of a file, which brings its statistics along. */
+export async function firstParams(
+  { weights, arm, seed }: { readonly weights: string; readonly arm: string; readonly seed: number },
+  { model, size }: { readonly model: Encoder; readonly size: readonly [number, number] },
+  source: CaseSource,
+): Promise<EncoderParams> {
+  const key = random.key(seed);
+  if (weights !== "") return model.load((await readWeights(weights)).tensors, key);
+  const fresh = model.init(key);
+  return arm === "init" ? withSliceStatistics(model, fresh, source, size) : fresh;
 }
 
 /** Slices of a pass over the cases that go through the encoder together. */

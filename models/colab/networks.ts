@@ -1,5 +1,5 @@
 /** The networks of a training with context labels. */
-import type { Params, Tensor } from "../../engine/mod.ts";
+import { type Params, random, type Tensor } from "../../engine/mod.ts";
 import type { Plan } from "../../engine/imaging/mod.ts";
 import type { ModelDescription } from "../../engine/train/mod.ts";
 import { architectureOf, type Model } from "../known_networks.ts";
@@ -8,6 +8,7 @@ import { plainConvUNet } from "../unet/unet.ts";
 import { contextsFirst } from "./context_network.ts";
 import { contextArm, type ContextOptions } from "./options.ts";
 import { type ContextKind, contextProbabilities } from "./sources.ts";
+import { withRoiPrior } from "./start.ts";
 
 /** What a training with context labels trains, and its arm. */
 export interface ColabNetworks {
@@ -25,6 +26,17 @@ export interface ColabNetworks {
   readonly applied: Pick<Model, "apply">;
   /** What its model file says of it. */
   readonly description: Pick<ModelDescription, "network" | "architecture" | "plan">;
+}
+
+/** Parameters that a training begins with; the generator's have the next seed. */
+export function firstParams(
+  { context, rois, model, generator }: ColabNetworks,
+  { seed, roiPrior }: Pick<ContextOptions, "seed" | "roiPrior">,
+): { readonly params: Params; readonly omega: Params } {
+  const start = model.init(random.key(seed));
+  const outputs = { rois, first: context === "none" ? 1 : 0 };
+  const params = roiPrior > 0 ? withRoiPrior(start, roiPrior, outputs) : start;
+  return { params, omega: generator.init(random.key(seed + 1)) };
 }
 
 /**

@@ -5,10 +5,13 @@
 import { check, compile, sum, type Tensor, tensor, zeros } from "../../engine/mod.ts";
 import { regionTargets } from "../../engine/nn/mod.ts";
 import { type Plan, type SampleCase, slidingWindow } from "../../engine/imaging/mod.ts";
+import { stepMetrics } from "../../engine/train/mod.ts";
 import type { ConResNet, ConResNetParams } from "./conresnet.ts";
 import { residualLabels } from "./losses.ts";
 
 type Floats = Float32Array<ArrayBuffer>;
+/** Label values of each region. */
+type Regions = readonly (readonly number[])[];
 
 export interface ContextMeasures {
   /**
@@ -80,6 +83,26 @@ export async function contextMeasures(
   }
   compute.dispose();
   return { cases: measured, saturated: attention ? saturated / patches : NaN };
+}
+
+/**
+ * What the log tells of a step or of held-out patches: loss and pseudo-Dice of the regions that the network has outputs
+ * for, or else of those of the dataset, which the most likely labels make up, or else of the labels.
+ *
+ * @param regions with a sigmoid each; undefined of labels with a softmax
+ * @param ofDataset regions of the dataset, if it has some
+ * @returns a function from a loss, logits [N, C, ...space] and labels [N, ...space] to `stepMetrics`
+ */
+export function conResNetMetrics(
+  regions: Regions | undefined,
+  ofDataset: Regions | undefined,
+): (loss: Tensor, logits: Tensor, labels: Tensor) => Tensor {
+  const measured = regions ?? ofDataset;
+  return (loss, logits, labels) => {
+    if (!measured) return stepMetrics(loss, logits, labels);
+    const scores = regions ? logits : regionTargets(logits.argmax({ axis: 1 }), measured).cast("f32").sub(0.5);
+    return stepMetrics(loss, scores, labels, { regions: measured });
+  };
 }
 
 /** Probability that a score of a label that is not 0 is above one of a label that is; a tie counts half. */

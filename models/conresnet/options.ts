@@ -3,7 +3,11 @@ import type { Plan } from "../../engine/imaging/mod.ts";
 import {
   checkSetsOption,
   checkTrainingOptions,
+  choice,
   ConfigError,
+  type Entries,
+  type Entry,
+  entry,
   isSoftware,
   tellBackground,
   type TrainingOptions,
@@ -13,21 +17,64 @@ import {
 import { patchAxis, type ResidualAxis } from "./axis.ts";
 import { conResNetArms } from "./config.ts";
 import { type ConResNet, conResNet } from "./conresnet.ts";
-import type { ResidualLossOptions } from "./losses.ts";
+import type { LossOptions } from "./losses.ts";
 
-/** Those that are looked at here; scripts/train_conresnet.ts explains them. */
-export interface ConResNetTrainingOptions extends TrainingOptions {
+/** An entry of whole numbers from 1, one for each scale. */
+export const scalesEntry = (about: string): Entry<readonly number[]> => entry([], about, { integer: true, min: 1 });
+
+/** The loss of the second decoder. */
+export interface ResidualSettings {
+  readonly mode: "paper" | "code";
+  readonly first: "zero" | "label";
+  readonly lambda: number;
+  readonly residualWeights: "batch" | "region";
+  readonly backgroundWeight: string;
+  readonly boundary: boolean;
+}
+
+/** Config entries of the loss of the second decoder. */
+export const residualEntries: Entries<ResidualSettings> = {
+  mode: choice(["paper", "code"], "residual loss: of probabilities (paper), or what the official code computes"),
+  first: choice(["zero", "label"], "residual of the first slice: none (paper), or all of it (official code)"),
+  lambda: entry(0.5, "weight of the residual losses at the coarser scales", { min: 0 }),
+  residualWeights: choice(
+    ["batch", "region"],
+    "where the residual loss counts voxels for its weights: over all regions together, or each region by itself",
+  ),
+  backgroundWeight: entry(
+    "share",
+    "weight of voxels that do not differ: share, log(V / V_0) (paper; 1 with --mode code), or a number",
+  ),
+  boundary: entry(false, "mix in the boundary loss, its share from 0 to 0.99; doubles the memory of cases"),
+};
+
+/** The parts of the network. */
+export interface NetworkSettings {
+  readonly blocks: readonly number[];
+  readonly groups: number;
+  readonly gain: "fan" | "none";
+  readonly learnedGate: boolean;
+  readonly dropout: number;
+}
+
+/** Config entries of the parts of the network. */
+export const networkEntries: Entries<NetworkSettings> = {
+  blocks: scalesEntry("residual blocks at each scale, and in the dilated stage; default: 1,2,2,..."),
+  groups: entry(8, "groups of the norms, a divisor of all features", { integer: true, min: 1 }),
+  gain: choice(
+    ["fan", "none"],
+    "scale of standardized kernels: sqrt(2 / fan in), or none as published",
+    { before: "none" },
+  ),
+  learnedGate: entry(false, "the gate's share of attention is learned, from 0, instead of 1"),
+  dropout: entry(0.1, "probability with which a channel before the decoder is dropped", { min: 0, max: 0.99 }),
+};
+
+/** Those that are looked at here; scripts/train_conresnet.ts explains the others. */
+export interface ConResNetTrainingOptions extends TrainingOptions, ResidualSettings, NetworkSettings {
   readonly arm: keyof typeof conResNetArms;
   readonly activation: "auto" | "sigmoid" | "softmax";
   readonly axis: ResidualAxis;
-  readonly blocks: readonly number[];
-  readonly groups: number;
-  readonly dropout: number;
-  readonly gain: "fan" | "none";
-  readonly learnedGate: boolean;
-  readonly mode: "paper" | "code";
-  readonly residualWeights: "batch" | "region";
-  readonly backgroundWeight: string;
 }
 
 /** Refuses what would have no effect, before the data is opened. */
@@ -50,19 +97,17 @@ export function checkConResNetOptions(options: ConResNetTrainingOptions): void {
       ? "--arm baseline has no residuals"
       : options.mode === "code" && "--mode code counts each region by itself",
   });
-  residualLossOptions(options);
+  backgroundWeightOf(options);
 }
 
-/** What the options say of the residual loss. */
-export function residualLossOptions(
-  { mode, residualWeights, backgroundWeight }: ConResNetTrainingOptions,
-): ResidualLossOptions {
+/** The weight of voxels that do not differ, if it is given. */
+function backgroundWeightOf({ backgroundWeight }: ResidualSettings): { readonly backgroundWeight?: number } {
   const weight = Number(backgroundWeight);
-  const isShare = backgroundWeight === "share";
-  if (!isShare && (backgroundWeight.trim() === "" || !Number.isFinite(weight) || weight < 0)) {
+  if (backgroundWeight === "share") return {};
+  if (backgroundWeight.trim() === "" || !Number.isFinite(weight) || weight < 0) {
     throw new ConfigError(`--backgroundWeight: got "${backgroundWeight}", wanted share or a number from 0`);
   }
-  return { mode, ...(mode === "paper" && { residualWeights }), ...(!isShare && { backgroundWeight: weight }) };
+  return { backgroundWeight: weight };
 }
 
 /** Refuses data that ConResNet's losses are not for. */
@@ -97,6 +142,10 @@ export interface PlannedConResNet {
   readonly axis: ResidualAxis;
   /** What has a residual and a boundary each. */
   readonly parts: readonly { readonly name: string; readonly values: readonly number[] }[];
+  /** Label values of the regions that have a sigmoid each, if the network has such outputs. */
+  readonly regions: readonly (readonly number[])[] | undefined;
+  /** Options of `conres.loss`. */
+  readonly lossOptions: LossOptions;
 }
 
 /**
@@ -124,5 +173,16 @@ export async function planConResNet(
     axis,
     ...conResNetArms[options.arm],
   });
-  return { model, plan, axis, parts: planParts(plan) };
+  const { first, lambda, mode, residualWeights } = options;
+  const regions = plan.regions?.map(({ values }) => values);
+  const counted = mode === "paper" ? { residualWeights } : {};
+  const lossOptions = { ...(regions && { regions }), axis, first, lambda, mode, ...counted };
+  return {
+    model,
+    plan,
+    axis,
+    parts: planParts(plan),
+    regions,
+    lossOptions: { ...lossOptions, ...backgroundWeightOf(options) },
+  };
 }

@@ -1,8 +1,11 @@
-/** What a training on partly labeled cases refuses: options without effect, and data that its losses are not for. */
+/** Options of a training on partly labeled cases, and what it refuses: those without effect, and other data. */
 import {
   checkSetsOption,
   checkTrainingOptions,
+  choice,
   ConfigError,
+  type Entries,
+  entry,
   refuseUnused,
   tellBackground,
   type TrainingOptions,
@@ -10,6 +13,22 @@ import {
   unused,
 } from "../../engine/train/mod.ts";
 import type { ArmOptions } from "./arms.ts";
+
+/** Config entries of the terms of an arm's loss. */
+export const termEntries: Entries<Omit<ArmOptions, "loss">> = {
+  terms: choice(["both", "ce", "dice"], "of the loss, marginal or ordinary: cross-entropy, Dice, or their sum"),
+  exclusionTerms: choice(["both", "ce", "dice"], "of the exclusion loss; the official code has dice alone"),
+  includeBackground: entry(false, "the merged background has a Dice term too (paper, Eq. 6); else as the code"),
+  diceReduction: choice(
+    ["mean", "sum"],
+    "Dice over classes: mean (official code), or sum (paper, Eqs. 3, 6, 10)",
+  ),
+  exclusionBackground: entry(false, "background excludes the annotated organs too, as in the official code"),
+  mode: choice(["probability", "logit"], "sum probabilities (paper) or logits (official code) of merged labels"),
+  marginalWeight: entry(1, "weight of the marginal losses of partly labeled cases", { min: 0 }),
+  exclusionWeight: entry(2, "weight of the exclusion losses of partly labeled cases", { min: 0 }),
+  priorWeight: entry(0.1, "weight of the prior-aware loss", { min: 0 }),
+};
 
 /** Refuses what would have no effect, before the data is opened. */
 export function checkPartialOptions(options: TrainingOptions & ArmOptions): void {
