@@ -1,4 +1,4 @@
-/** The commands of the guides: each script takes the options that it is given there, without being run. */
+/** The commands of the guides and of comments: each script takes the options that it is given there, without being run. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -8,7 +8,11 @@ import { readOptions } from "../../bench/options.ts";
 import { ROOT } from "../helpers/examples.ts";
 import { type GuideCommand, guides, inlineCommands, shellCommands, spansOf } from "./guides.ts";
 
-const files = [...guides, "bench/RESULTS.md", "CHANGELOG.md"];
+/** Programs, whose comments say how they are called. */
+const programs = ["scripts", "bench", "bench/probes", "bench/gpu"].flatMap((folder) =>
+  readdirSync(join(ROOT, folder)).filter((name) => name.endsWith(".ts")).map((name) => `${folder}/${name}`)
+);
+const files = [...guides, "bench/RESULTS.md", "CHANGELOG.md", ...programs];
 const commands = files.flatMap((file) => [...shellCommands(file), ...inlineCommands(file)]);
 const scripts = readdirSync(join(ROOT, "scripts")).flatMap((file) => file.endsWith(".ts") ? [file.slice(0, -3)] : []);
 

@@ -33,8 +33,12 @@ const commandsIn = (file: string, line: string): GuideCommand[] =>
   line.split(" && ").map((part) => ({ file, words: chosen(wordsOf(part.replace(/^(?:[A-Z_]+=\S* )+/, ""))) }))
     .filter(({ words }) => words.length > 0);
 
-/** Text without its fenced blocks. */
-const prose = (file: string): string => readFileSync(join(ROOT, file), "utf8").replace(/^```[\s\S]*?^```$/gm, "");
+/** Text without its fenced blocks; of a program its comments of whole lines. */
+function prose(file: string): string {
+  const text = readFileSync(join(ROOT, file), "utf8");
+  if (!file.endsWith(".ts")) return text.replace(/^```[\s\S]*?^```$/gm, "");
+  return [...text.matchAll(/^ *(?:\/\/|\*) (.*)$/gm)].map(([, line]) => line).join("\n");
+}
 
 /** What stands between backticks in the prose of a file. */
 export const spansOf = (file: string): string[] =>
