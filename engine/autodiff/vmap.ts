@@ -1,5 +1,6 @@
 /** vmap: applies a per-example function to a batch. */
 import { check, checkFunction, checkOptions, fail, isPlain, show } from "../core/errors.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../core/prints.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
@@ -51,6 +52,14 @@ function batch(outputs: readonly Tensor[], known: Batches, size: number, first: 
     );
     known.set(t, result);
   }
+}
+
+/** What is printed for each example; once, if it is the same for all. */
+function batchedPrint(print: Print, known: Batches, size: number): Print {
+  const tensors = printed([print]);
+  if (!tensors.some((t) => known.has(t))) return print;
+  const prints = withTensors([print], tensors.map((t) => known.get(t) ?? repeat(t, size)));
+  return { kind: "each", length: size, reverse: false, prints };
 }
 
 /** A batch axis, null for none, or a tree of them that is the beginning of the tree that it is for. */
@@ -156,10 +165,11 @@ export function vmap<A extends unknown[] = Tensor[], R = Tensor>(
       })
     );
     check(size !== null, "vmap", () => "no argument has a tensor to map over");
-    const out = callTraced("vmap", () => f(...(inside as A)));
+    const { result: out, prints } = collectPrints(() => callTraced("vmap", () => f(...(inside as A))));
     const leaves: unknown[] = tree.leaves<unknown>(out);
     for (const leaf of leaves) refusePromise("vmap", leaf);
-    batch(leaves.filter((t) => t instanceof Tensor), known, size, first);
+    batch([...leaves.filter((t) => t instanceof Tensor), ...printed(prints)], known, size, first);
+    addPrints(prints.map((print) => batchedPrint(print, known, size!)));
     return mapAxes("the result", out, outAxes, (t, axis, where) => {
       if (axis === null) {
         check(!known.has(t), "vmap", () => `outAxes is null for ${where}, which differs between the examples`);

@@ -2,6 +2,7 @@
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
 import { mixed as currentPrecision, withPrecision } from "../core/precision.ts";
+import { addPrints, collectPrints, type Print, printed, say } from "../core/prints.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, whyGone } from "../core/tensor.ts";
 import { callTraced, isTracing } from "../core/tracing.ts";
@@ -9,7 +10,7 @@ import * as tree from "../core/tree.ts";
 import { initialLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
 import { tensor } from "../ops/elementwise/creation.ts";
 import { alias } from "../ops/shape/reshape.ts";
-import { allocateBuffer, type Device, device as openDevice, Storage } from "../gpu/mod.ts";
+import { allocateBuffer, type Device, device as openDevice, readBuffer, Storage } from "../gpu/mod.ts";
 import { anomalyCheck } from "./anomaly_check.ts";
 import { type ArgumentLeaf, positionsOf, signature, takeArguments, withLeaves } from "./call_arguments.ts";
 import type { Compiled, CompileOptions, NumbersAreTensors, PassedArgs } from "./compile_options.ts";
@@ -139,10 +140,11 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
     try {
       if (anomalyCheck()) {
         const mode = mixed ? { scale: scaleOf(lossScale), depth: 0, finite: null } : null;
-        const out = withPrecision(mode, () => inline(args, values));
+        const { result: out, prints } = collectPrints(() => withPrecision(mode, () => inline(args, values)));
         // An argument may also be a result; it ends with the call, so return an alias.
         const result = tree.map(out, (leaf) => (leaf instanceof Tensor ? alias(leaf) : leaf));
         await evaluate(result);
+        addPrints(prints);
         taken.end();
         return result;
       }
@@ -151,7 +153,7 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
       ready.catch(() => undefined);
       const device = await openDevice();
       const traced = await programFor(device, args, key, donatedOf(inside));
-      const { program, captured, result, scales } = traced;
+      const { program, captured, result, scales, prints } = traced;
       await ready;
       warnOfRepeats(traced);
       const inputs = [...values, ...(scales ? [lossScale] : []), ...captured].map((leaf, k) =>
@@ -178,6 +180,7 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
         lossScale = received(before);
         before.dispose();
       }
+      await sayAll(device, prints, outputs);
       taken.end();
       return out;
     } catch (error) {
@@ -215,6 +218,20 @@ function compiled(f: (...args: unknown[]) => unknown, options: CompileOptions): 
     },
     dispose: forget,
   });
+}
+
+/** Prints what a run computed for it. */
+async function sayAll(device: Device, prints: readonly Print[], outputs: readonly Storage[]): Promise<void> {
+  if (prints.length === 0) return;
+  const tensors = printed(prints);
+  try {
+    say(
+      prints,
+      await Promise.all(outputs.map(({ buffer }, k) => readBuffer(device, buffer, tensors[k].dtype, tensors[k].size))),
+    );
+  } finally {
+    for (const storage of outputs) storage.release();
+  }
 }
 
 function copy(device: Device, storage: Storage, label: string): Storage {

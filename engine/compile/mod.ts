@@ -8,4 +8,5 @@ export type { TunedKernel } from "./tune.ts";
 export { countProducts } from "./count.ts";
 export type { ProductCount } from "./count.ts";
 export { detectAnomaly } from "./anomaly.ts";
+export { debugPrint } from "./debug_print.ts";
 import "./run_tune.ts";

@@ -1,5 +1,6 @@
 /** Traces a function to a graph by calling it on placeholder tensors. */
 import { check, show } from "../core/errors.ts";
+import { collectPrints, type Print } from "../core/prints.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
@@ -13,6 +14,7 @@ export interface Trace {
   readonly result: unknown;
   /** The tensors of the result. */
   readonly outputs: readonly Tensor[];
+  readonly prints: readonly Print[];
 }
 
 /** Calls f for `who`; numbers become f32 scalars, except in static arguments. */
@@ -30,9 +32,9 @@ export function trace<A extends unknown[]>(
     return placeholders.at(-1);
   };
   const traced = args.map((arg, k) => (isStatic(k) ? arg : tree.map(arg, placeholder)));
-  const result = callTraced(who, () => f(...(traced as A)));
+  const { result, prints } = collectPrints(() => callTraced(who, () => f(...(traced as A))));
   tree.map(result, (leaf) => refusePromise(who, leaf));
   const outputs = tree.leaves(result).filter((x): x is Tensor => x instanceof Tensor);
   check(outputs.length > 0, who, () => `the function gives no tensor, got ${show(result)}`);
-  return { placeholders, result, outputs };
+  return { placeholders, result, outputs, prints };
 }

@@ -1,6 +1,7 @@
 /** The program of a traced function. */
 import { fail } from "../core/errors.ts";
 import { type Mixed, withPrecision } from "../core/precision.ts";
+import { type Print, printed } from "../core/prints.ts";
 import { ancestors, inputsOf, Tensor } from "../core/tensor.ts";
 import { late } from "../ops/late.ts";
 import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";
@@ -16,6 +17,8 @@ export interface TracedProgram {
   readonly result: unknown;
   /** Whether the program takes a loss scale after its arguments and returns the next one after its results. */
   readonly scales: boolean;
+  /** What is printed after each run, from the last outputs. */
+  readonly prints: readonly Print[];
   /** Description of an outside tensor that the program computes. */
   readonly repeats: string | null;
   calls: number;
@@ -56,7 +59,7 @@ export async function buildTraced(
         "look at npx voxgrad doctor for another adapter",
     );
   }
-  const { placeholders, outputs, result, scales, first } = traceIn(mixed, f, args, isStatic);
+  const { placeholders, outputs, result, scales, prints, first } = traceIn(mixed, f, args, isStatic);
   if (device.tunes) await tuneNew.call(device, outputs, placeholders);
   const graph = lower(outputs, device.target, placeholders);
   const program = await Program.build(device, graph, { donated, keepsArena: true });
@@ -66,14 +69,15 @@ export async function buildTraced(
     captured,
     result,
     scales,
+    prints,
     repeats: repeatsOf(outputs, first),
     calls: 0,
   };
 }
 
 /**
- * Traces f in mixed precision or f32. With a loss scale, that is the last placeholder, and the next one is the last
- * output.
+ * Traces f in mixed precision or f32. With a loss scale, that is the last placeholder, and the next one follows the
+ * results among the outputs; what is printed comes last.
  */
 export function traceIn(
   mixed: boolean,
@@ -87,8 +91,13 @@ export function traceIn(
   const finite = precision?.finite;
   return {
     placeholders: finite ? [...traced.placeholders, state] : traced.placeholders,
-    outputs: finite ? [...traced.outputs, nextLossScale(state, finite)] : traced.outputs,
+    outputs: [
+      ...traced.outputs,
+      ...(finite ? [nextLossScale(state, finite)] : []),
+      ...printed(traced.prints),
+    ],
     result: traced.result,
+    prints: traced.prints,
     scales: Boolean(finite),
     // Tensors of the trace are newer.
     first: state.id,

@@ -1,5 +1,5 @@
 /** The device and its memory. */
-export { closeDevice, device, deviceInfo, DeviceLostError, onClose, openDevice, warn } from "./device.ts";
+export { closeDevice, device, deviceInfo, DeviceLostError, keepOpen, onClose, openDevice, warn } from "./device.ts";
 export type { Device, DeviceInfo } from "./device.ts";
 export type { DeviceOptions } from "./device_options.ts";
 export {

@@ -3,6 +3,7 @@ import { isFloat } from "../../core/dtype.ts";
 import { check, checkFunction, fail, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { withinStep } from "../../core/precision.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../../core/prints.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import * as tree from "../../core/tree.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
@@ -32,13 +33,36 @@ export function makeCond(
   onTrue: Branch,
   onFalse: Branch,
 ): readonly Tensor[] {
-  const branches = [onTrue, onFalse].map((branch) => close("cond", inputs, false, branch));
+  const branches = [onTrue, onFalse].map((branch) => {
+    let prints: readonly Print[] = [];
+    const closed = close("cond", inputs, false, (params) => {
+      const collected = collectPrints(() => branch(params));
+      prints = collected.prints;
+      return [...collected.result, ...printed(prints)];
+    });
+    return { ...closed, prints };
+  });
   const captured = [...new Set(branches.flatMap((branch) => branch.captured))];
-  const closed = branches.map(({ params, outputs }): Closed => ({
+  const operands = [...inputs, ...captured];
+  const closed = branches.map(({ params, outputs, prints }): Closed => ({
     params: [...params.slice(0, inputs.length), ...captured],
-    outputs,
+    outputs: outputs.slice(0, outputs.length - printed(prints).length),
   }));
-  return new CondUnit(predicate, [...inputs, ...captured], closed as [Closed, Closed]).results;
+  branches.forEach(({ outputs, prints }, k) => {
+    if (prints.length === 0) return;
+    const values = call({ ...closed[k], outputs: outputs.slice(closed[k].outputs.length) }, operands);
+    addPrints([printsWhere(predicate, k === 0, withTensors(prints, values))]);
+  });
+  return new CondUnit(predicate, operands, closed as [Closed, Closed]).results;
+}
+
+/** Prints of a branch; a predicate with batch axes has one for each of their indices. */
+function printsWhere(predicate: Tensor, value: boolean, prints: readonly Print[]): Print {
+  const where: Print = { kind: "when", predicate, value, prints };
+  return predicate.shape.reduceRight<Print>(
+    (print, length) => ({ kind: "each", length, reverse: false, prints: [print] }),
+    where,
+  );
 }
 
 /** a or b; the axes of the predicate are their first. */

@@ -2,6 +2,7 @@
 import { isFloat } from "../../core/dtype.ts";
 import { fail } from "../../core/errors.ts";
 import type { Loop, LoopAttrs, Op } from "../../core/op.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../../core/prints.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
 import { add } from "../../ops/elementwise/elementwise.ts";
@@ -39,6 +40,8 @@ export type StepFunction = (index: Tensor, carries: readonly Tensor[], slices: r
 /** The last carries, the kept values stacked along a new axis 0, and, stacked too, the carries before each step. */
 interface Results extends Step {
   readonly before: readonly Tensor[];
+  /** What the steps print. */
+  readonly prints: readonly Print[];
 }
 
 /** A loop of at least one step. The step function is called once, on placeholders. */
@@ -49,15 +52,33 @@ export function makeLoop(options: LoopOptions, step: StepFunction): Results {
     ...carries,
     ...slices.map(({ shape, dtype }) => ({ shape: shape.slice(1), dtype })),
   ];
+  let prints: readonly Print[] = [];
   const { params, outputs, captured } = close("scan", like, true, ([index, ...rest]) => {
     const own = rest.slice(0, carries.length);
-    const given = step(index, own, rest.slice(carries.length));
+    const collected = collectPrints(() => step(index, own, rest.slice(carries.length)));
+    prints = collected.prints;
+    const given = collected.result;
     // Reverse mode needs the carries before each step; lowering drops what is not used.
-    return [...given.carries, ...given.kept, ...own];
+    return [...given.carries, ...given.kept, ...printed(prints), ...own];
   });
   const inputs = [...carries, ...slices, ...captured];
-  return new LoopUnit({ length, reverse, carries: carries.length, slices: slices.length, params, outputs, inputs })
-    .named;
+  const unit = new LoopUnit({
+    length,
+    reverse,
+    carries: carries.length,
+    slices: slices.length,
+    params,
+    outputs,
+    inputs,
+  });
+  const { named } = unit;
+  const given = named.kept.length - printed(prints).length;
+  const lines = withTensors(prints, named.kept.slice(given));
+  return {
+    ...named,
+    kept: named.kept.slice(0, given),
+    prints: lines.length > 0 ? [{ kind: "each", length, reverse, prints: lines }] : [],
+  };
 }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, k) => from + k);
@@ -85,7 +106,7 @@ class LoopUnit implements Unit {
     return this.results.length - 2 * this.loop.carries;
   }
 
-  get named(): Results {
+  get named(): Omit<Results, "prints"> {
     const { carries } = this.loop;
     const end = carries + this.#kept;
     return {
@@ -111,7 +132,7 @@ class LoopUnit implements Unit {
         carries: [...inputs.slice(0, count), ...moving.map((k) => tangents[k] ?? zero(inputs[k]))],
         slices: [...inputs.slice(count, count + slices), ...sliced.map((k) => tangents[k]!)],
       };
-      const { carries, kept, before } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
+      const { carries, kept, before, prints } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
         const constants = inputs.slice(count + slices).map((t, k) => tangents[count + slices + k] ? alias(t) : t);
         const points = [...c.slice(0, count), ...x.slice(0, slices), ...constants];
         const values = call(this.loop, [index, ...points]);
@@ -128,6 +149,7 @@ class LoopUnit implements Unit {
         moving = grown;
         continue;
       }
+      addPrints(prints);
       const at = (list: readonly Tensor[], k: number): Tensor | null =>
         moving.includes(k) ? list[count + moving.indexOf(k)] : null;
       let next = this.#kept;
@@ -180,6 +202,7 @@ class LoopUnit implements Unit {
         return { carries: [...own, ...sums], kept: grads.slice(active.length, active.length + sliced.length) };
       },
     );
+    addPrints(results.prints);
     return [...active, ...constant].map((k, j) => [inputs[k], results.carries[j]] as const).concat(
       sliced.map((k, j) => [inputs[k], results.kept[j]] as const),
     );
@@ -253,7 +276,7 @@ class LoopUnit implements Unit {
           return batch ? moveAxis(batch, { source: 0, destination: 1 }) : inputs[k];
         }),
       };
-      const { carries, kept, before } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
+      const { carries, kept, before, prints } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
         const known: Batches = new Map();
         const example = (batch: Tensor): Tensor => {
           const t = new Tensor(batch.shape.slice(1), batch.dtype, { kind: "placeholder" });
@@ -279,6 +302,7 @@ class LoopUnit implements Unit {
         moving = grown;
         continue;
       }
+      addPrints(prints);
       return [
         ...range(0, count).map((k) => (moving.includes(k) ? carries[k] : null)),
         ...range(0, this.#kept).map((

@@ -1,6 +1,7 @@
 /** scan and foriLoop: loops whose number of steps is known when they are traced. */
 import { check, checkFlag, checkFunction, checkOptions, ifTraced, show } from "../../core/errors.ts";
 import { withinStep } from "../../core/precision.ts";
+import { addPrints, collectPrints } from "../../core/prints.ts";
 import { isWatching, type Tensor } from "../../core/tensor.ts";
 import { refusePromise } from "../../core/tracing.ts";
 import * as tree from "../../core/tree.ts";
@@ -121,6 +122,13 @@ interface Repeated {
 
 type Repeating = ReturnType<StepFunction>;
 
+/** A loop that is part of the function being traced. */
+function loop(...args: Parameters<typeof makeLoop>): Repeating {
+  const done = makeLoop(...args);
+  addPrints(done.prints);
+  return done;
+}
+
 /** Runs `step` for each slice, in segments for checkpoint. The results are those of one loop. */
 export function repeat(name: string, options: Repeated, given: StepFunction): Repeating {
   const { length, carries, slices, checkpoint } = options;
@@ -135,14 +143,15 @@ export function repeat(name: string, options: Repeated, given: StepFunction): Re
     // Only the shapes of what a step keeps are of interest.
     let kept: readonly Tensor[] = [];
     close(name, [{ shape: [], dtype: "i32" }, ...carries, ...slices.map(sliceLike)], true, ([index, ...rest]) => {
-      kept = step(index, rest.slice(0, carries.length), rest.slice(carries.length)).kept;
+      const traced = collectPrints(() => step(index, rest.slice(0, carries.length), rest.slice(carries.length)));
+      kept = traced.result.kept;
       return kept;
     });
     return { carries, kept: kept.map(({ shape, dtype }) => scalar(0, dtype, [0, ...shape])) };
   }
   if (isWatching()) return unrolled(options, step);
   const segments = checkpoint === true ? segmentsOf(length) : Number(checkpoint ?? 0);
-  if (segments <= 1 || segments >= length) return makeLoop(options, step);
+  if (segments <= 1 || segments >= length) return loop(options, step);
   return inSegments(options, segments, step);
 }
 
@@ -181,7 +190,7 @@ function inSegments(options: Repeated, segments: number, step: StepFunction): Re
   const rest = length - segments * each;
   // What is left comes last in the order of the steps.
   const [first, from] = reverse ? [rest, 0] : [0, segments * each];
-  const whole = makeLoop(
+  const whole = loop(
     {
       length: segments,
       reverse,
@@ -193,12 +202,12 @@ function inSegments(options: Repeated, segments: number, step: StepFunction): Re
     (segment, carried, parts) => {
       const start = add(mul(segment, each), first);
       const shifted: StepFunction = (index, ...others) => step(add(start, index), ...others);
-      return makeLoop({ length: each, reverse, carries: carried, slices: parts }, shifted);
+      return loop({ length: each, reverse, carries: carried, slices: parts }, shifted);
     },
   );
   const joined = whole.kept.map((t) => reshape(t, { shape: [segments * each, ...t.shape.slice(2)] }));
   if (rest === 0) return { carries: whole.carries, kept: joined };
-  const last = makeLoop(
+  const last = loop(
     { length: rest, reverse, carries: whole.carries, slices: slices.map((x) => range(x, 0, from, from + rest)) },
     (index, ...others) => step(add(index, from), ...others),
   );
