@@ -1,6 +1,6 @@
 /** vmap: applies a per-example function to a batch. */
 import { check, checkFunction, checkOptions, fail, isPlain, show } from "../core/errors.ts";
-import { addPrints, collectPrints, type Print, printed, withTensors } from "../core/prints.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../ops/prints.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";

@@ -2,7 +2,7 @@
 import { check, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
 import { mixed as currentPrecision, withPrecision } from "../core/precision.ts";
-import { addPrints, collectPrints, type Print, printed, say } from "../core/prints.ts";
+import { addPrints, collectPrints, type Print, printed, say } from "../ops/prints.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, whyGone } from "../core/tensor.ts";
 import { callTraced, isTracing } from "../core/tracing.ts";

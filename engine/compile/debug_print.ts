@@ -1,7 +1,7 @@
 /** debugPrint: prints values of functions that are traced before their values exist. */
 import type { DType, TypedArray } from "../core/dtype.ts";
 import { check, refuseOptions, show } from "../core/errors.ts";
-import { addPrints, type Print, printed, setPrinter } from "../core/prints.ts";
+import { addPrints, type Print, printed, setPrinter } from "../ops/prints.ts";
 import { size } from "../core/shape.ts";
 import { requireEvaluator, Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
@@ -10,9 +10,9 @@ import { keepOpen, warn } from "../gpu/mod.ts";
 /**
  * Prints `label: values` with the log of the host, as jax.debug.print. In a compiled function the values are printed
  * after each run, in order, before its promise resolves; elsewhere they are computed and printed soon after the call.
- * A step of scan prints in each iteration, a branch of cond where it is taken, and under vmap each example prints. Under
- * grad and jvp the values of the function are printed, not their derivatives, and once. Of large tensors only the ends
- * are printed. Reading the values makes a call wait for the device: for debugging.
+ * A step of scan prints in each iteration, a branch of cond where it is taken, and under vmap each example prints.
+ * Under grad and jvp the values of the function are printed, not their derivatives, and once. Of large tensors only the
+ * ends are printed. Reading the values makes a call wait for the device: for debugging.
  *
  * @param label printed before the values
  * @param value a tensor, a number, or a tree of them

@@ -88,7 +88,9 @@ function hold(tensors: readonly Tensor[]): { readonly sources: Map<Tensor, Sourc
 }
 
 async function evaluateAll(tensors: readonly Tensor[]): Promise<void> {
-  await anomalyCheck()?.(tensors, evaluateTogether);
+  // Awaited only if there is one: tensors are held from the call on, whatever is disposed of or donated after it.
+  const check = anomalyCheck();
+  if (check) await check(tensors, evaluateTogether);
   await evaluateTogether(tensors);
 }
 
@@ -166,7 +168,8 @@ async function read(t: Tensor): Promise<TypedArray> {
     checkAttached("data", t.source.data);
     return t.source.data.slice();
   }
-  if (t.source.kind === "op") await anomalyCheck()?.([t], evaluateTogether);
+  const check = t.source.kind === "op" ? anomalyCheck() : null;
+  if (check) await check([t], evaluateTogether);
   let storage = t.source.kind === "device" ? (t.source.storage as Storage).retain() : (await compute([t]))[0];
   try {
     const device = await openDevice();

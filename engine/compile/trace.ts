@@ -1,6 +1,6 @@
 /** Traces a function to a graph by calling it on placeholder tensors. */
 import { check, show } from "../core/errors.ts";
-import { collectPrints, type Print } from "../core/prints.ts";
+import { collectPrints, type Print } from "../ops/prints.ts";
 import { Tensor } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";

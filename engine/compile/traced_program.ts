@@ -1,7 +1,7 @@
 /** The program of a traced function. */
 import { fail } from "../core/errors.ts";
 import { type Mixed, withPrecision } from "../core/precision.ts";
-import { type Print, printed } from "../core/prints.ts";
+import { type Print, printed } from "../ops/prints.ts";
 import { ancestors, inputsOf, Tensor } from "../core/tensor.ts";
 import { late } from "../ops/late.ts";
 import { nextLossScale, scaleOf } from "../ops/elementwise/loss_scale.ts";

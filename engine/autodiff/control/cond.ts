@@ -3,7 +3,7 @@ import { isFloat } from "../../core/dtype.ts";
 import { check, checkFunction, fail, show } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { withinStep } from "../../core/precision.ts";
-import { addPrints, collectPrints, type Print, printed, withTensors } from "../../core/prints.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../../ops/prints.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import * as tree from "../../core/tree.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";

@@ -2,7 +2,7 @@
 import { isFloat } from "../../core/dtype.ts";
 import { fail } from "../../core/errors.ts";
 import type { Loop, LoopAttrs, Op } from "../../core/op.ts";
-import { addPrints, collectPrints, type Print, printed, withTensors } from "../../core/prints.ts";
+import { addPrints, collectPrints, type Print, printed, withTensors } from "../../ops/prints.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
 import { add } from "../../ops/elementwise/elementwise.ts";

@@ -1,7 +1,7 @@
 /** scan and foriLoop: loops whose number of steps is known when they are traced. */
 import { check, checkFlag, checkFunction, checkOptions, ifTraced, show } from "../../core/errors.ts";
 import { withinStep } from "../../core/precision.ts";
-import { addPrints, collectPrints } from "../../core/prints.ts";
+import { addPrints, collectPrints } from "../../ops/prints.ts";
 import { isWatching, type Tensor } from "../../core/tensor.ts";
 import { refusePromise } from "../../core/tracing.ts";
 import * as tree from "../../core/tree.ts";

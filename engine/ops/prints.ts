@@ -1,6 +1,6 @@
 /** What debugPrint prints once the values are known, and how transforms take it along. */
-import type { TypedArray } from "./dtype.ts";
-import type { Tensor } from "./tensor.ts";
+import type { TypedArray } from "../core/dtype.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 export type Print =
   | { readonly kind: "value"; readonly label: string; readonly tree: unknown; readonly tensors: readonly Tensor[] }
