@@ -26,7 +26,7 @@ const mergeLines = (x: Tensor): Tensor => reshape(x, { shape: [x.shape[0] * x.sh
 
 interface OrderAttrs {
   readonly descending: boolean;
-  /** The values are integers from 0 to this one, so that fewer bits are sorted. */
+  /** The values are integers, and those out of 0 .. largest - 1 are last: fewer bits are sorted. */
   readonly largest?: number;
 }
 
@@ -37,7 +37,8 @@ const orderOp: Op<OrderAttrs> = {
     lower([x], _, { descending, largest }, target) {
       const [lines, length] = x.shape as [number, number];
       const bits = largest !== undefined ? Math.ceil(Math.log2(largest + 1)) : x.dtype === "bool" ? 1 : 32;
-      const key = keySource(largest !== undefined ? "u32" : orderedAs(x), descending);
+      const place = `fn key(bits: u32) -> u32 { return min(bits, ${largest}u); }`;
+      const key = largest !== undefined ? place : keySource(orderedAs(x), descending);
       const slots = { from: { input: 0 }, to: { output: 0 } };
       return lowerSort({ lines, length, bits, key, name: "argsort", ...slots }, target);
     },
