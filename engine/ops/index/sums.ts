@@ -49,7 +49,7 @@ function startsOf(indices: Tensor, length: number): { order: Tensor; starts: Ten
   return { order, starts: startsIn(indices, order, 0, length + 1) };
 }
 
-/** Values that one invocation adds, one by one: enough to be worth its row of sums, and few for the sake of rounding. */
+/** Values that one invocation adds one by one: enough to be worth its row of sums, and few for the sake of rounding. */
 const SHORTEST_CHUNK = 256;
 const LONGEST_CHUNK = 2048;
 
