@@ -57,7 +57,11 @@ export function toNumbers(value: Value | null | undefined, what: string): readon
 }
 export const toNumber = (value: Value | null | undefined, what: string): number => toNumbers(value, what)[0];
 export const fromFile = (t: OnnxTensor): Known =>
-  t.type === 8 ? lacks("strings") : t.type > 13 ? lacks(`values of type ${t.type}`) : new Known(t.shape, t.data.length > 0 || t.shape.includes(0) ? t.data : [], t.type);
+  t.type === 8
+    ? lacks("strings")
+    : t.type > 13
+    ? lacks(`values of type ${t.type}`)
+    : new Known(t.shape, t.data.length > 0 || t.shape.includes(0) ? t.data : [], t.type);
 export const known = (shape: Shape, data: readonly number[], type = 7): Known => new Known(shape, data, type);
 export const vector = (data: readonly number[], type = 7): Known => new Known([data.length], data, type);
 export const shapeOf = (value: Single): Shape => value.shape;

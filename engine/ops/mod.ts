@@ -11,6 +11,7 @@ export { dynamicSlice, dynamicUpdateSlice } from "./index/dynamic_slice.ts";
 export type { Start } from "./index/dynamic_slice.ts";
 export { bincount, histogram, searchSorted } from "./index/search.ts";
 export type { HistogramOptions } from "./index/search.ts";
+export type { QuantileOptions } from "./index/quantile.ts";
 export type { SortOptions } from "./index/sort.ts";
 export { oneHot } from "./shape/take.ts";
 export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm, weightStandardize } from "./reduce/norm.ts";

@@ -20,5 +20,6 @@ export { pad } from "./shape/pad.ts";
 export { take } from "./shape/take.ts";
 export { scatterAdd, takeAlongAxis } from "./index/along_axis.ts";
 export { argsort, sort, topK } from "./index/sort.ts";
+export { median, quantile } from "./index/quantile.ts";
 export { logSoftmax, softmax } from "./reduce/softmax.ts";
 export { matmul } from "./linear/matmul.ts";

@@ -92,6 +92,8 @@ const wrong: Record<string, readonly unknown[]> = {
   order: [NaN, 2, 5, [1], [3, 3, 3, 3]],
   clip: [1],
   connectivity: [NaN, 5, "6"],
+  q: [NaN, -0.1, 1.1, [], [2]],
+  interpolation: [1],
   temperature: [NaN, Infinity, [1]],
   source: [NaN, 0.5, 99, [0, 0]],
   destination: [NaN, 0.5, 99, [0, 0]],

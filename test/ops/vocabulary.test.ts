@@ -156,6 +156,31 @@ test("prod(), cumprod(), cummax() of integers, empty axes and long lines are exa
   assert.equal([...await tensor([1, NaN, 3, 0]).cummax().data()], [1, NaN, NaN, NaN]);
 });
 
+test("quantile() and median() are NumPy's, with NaN, ties, one value and every interpolation", async () => {
+  const x = tensor([[3, 1, 2, 8], [5, 5, 5, 6]]);
+  // numpy.quantile(x, [0.1, 0.5, 0.9], axis=1, method=...)
+  const wanted = {
+    linear: [1.3, 5, 2.5, 5, 6.5, 5.7],
+    lower: [1, 5, 2, 5, 3, 5],
+    higher: [2, 5, 3, 5, 8, 6],
+    nearest: [1, 5, 3, 5, 8, 6],
+    midpoint: [1.5, 5, 2.5, 5, 5.5, 5.5],
+  };
+  for (const [interpolation, values] of Object.entries(wanted)) {
+    const got = x.quantile({ q: [0.1, 0.5, 0.9], axis: 1, interpolation: interpolation as "linear" });
+    assert.equal([...got.shape], [3, 2]);
+    near(await got.data(), values, 1e-6, interpolation);
+  }
+  assert.is(await x.median().item(), 5);
+  assert.equal(await x.median({ axis: 1, keepDims: true }).array(), [[2.5], [5]]);
+  assert.equal(await x.median({ keepDims: true }).array(), [[5]]);
+  assert.ok(Number.isNaN(await tensor([1, NaN, 3]).quantile({ q: 0 }).item()));
+  assert.is(await tensor([7], { dtype: "i32" }).quantile({ q: 0.3 }).item(), 7);
+  const slope = await vg.grad((x: Tensor) => x.quantile({ q: 0.25 }))(tensor([4, 1, 3, 2])).data();
+  near(slope, [0, 0.25, 0, 0.75], 1e-6, "gradient");
+  await refuses(() => vg.zeros([0]).median(), /^median: an empty axis of \[0\] has no median/);
+});
+
 test("norm() has the gradient 0 at 0, and norm() of an empty axis is 0", async () => {
   for (const ord of [1, 2, 3]) {
     const slope = await vg.grad((x: Tensor) => x.norm({ ord }))(vg.zeros([3])).data();
