@@ -18,7 +18,12 @@ import { fromFile, isFloatType, Known, lacks, NotApplicable, toTensor, type Valu
 export const operators = { ...elementwise, ...shapes, ...reductions, ...networks, ...control };
 const SUITES = ["node", "simple", "pytorch-converted", "pytorch-operator"];
 
-/** The result of one model: null if right, what is wrong, or why it cannot be run. */
+/** Models whose numbers disagree with their own attributes. */
+const FAULTY: Readonly<Record<string, string>> = {
+  test_adam_multiple: "numbers made with epsilon 0.01, which the model does not have",
+};
+
+/** The result of one model: right, what is wrong, or why it cannot be run. */
 export interface Outcome {
   readonly name: string;
   readonly failed?: string;
@@ -52,6 +57,7 @@ function difference(got: { shape: readonly number[]; data: ArrayLike<number> }, 
 }
 
 export async function runCase(folder: string, name: string): Promise<Outcome> {
+  if (Object.hasOwn(FAULTY, name)) return { name, notApplicable: FAULTY[name] };
   try {
     const model = readModel(readFileSync(`${folder}/model.onnx`));
     const sets = readdirSync(folder).filter((each) => each.startsWith("test_data_set"));
@@ -66,6 +72,7 @@ export async function runCase(folder: string, name: string): Promise<Outcome> {
       const free = model.graph.inputs.filter((input) => !stored.has(input.name));
       for (const [k, input] of free.entries()) {
         if (input.type === null) lacks("inputs that are no tensors");
+        if (input.type! > 13) lacks(`values of type ${input.type}`);
         const t = read("input", k);
         if (t) inputs.set(input.name, given(t));
       }

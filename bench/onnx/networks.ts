@@ -4,7 +4,6 @@ import { type Tensor, where } from "../../engine/mod.ts";
 import { type Call, type OnnxOperator, outputs } from "./graph.ts";
 import { lacks, typeOf } from "./values.ts";
 
-const product = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1);
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
 interface Windows {
@@ -36,46 +35,38 @@ function windowsOf(call: Call, space: readonly number[], kernel: readonly number
   return { kernel, stride, dilation, before, after, output };
 }
 
-/** The voxels at each place of the windows, one tensor a place; `value` outside of x. */
-function places(x: Tensor, w: Windows, value: number): Tensor[] {
+/** Reduces the windows of x, one axis of space after the other; `value` counts outside of x. */
+function pooled(x: Tensor, w: Windows, value: number, f: (x: Tensor, over: { axes: number[] }) => Tensor): Tensor {
   const reach = w.output.map((n, i) => (n - 1) * w.stride[i] + w.dilation[i] * (w.kernel[i] - 1) + 1);
   const missing = reach.map((n, i) => Math.max(0, n - x.shape[i + 2] - w.before[i]));
   const padded = x.pad({ before: [0, 0, ...w.before], after: [0, 0, ...missing], value });
-  const offsets = w.kernel.reduce<number[][]>(
-    (list, n) => list.flatMap((o) => Array.from({ length: n }, (_, k) => [...o, k])),
-    [[]],
-  );
-  return offsets.map((offset) => {
-    const start = offset.map((k, i) => k * w.dilation[i]);
-    return padded.slice({
-      start: [0, 0, ...start],
-      end: [...x.shape.slice(0, 2), ...start.map((s, i) => s + (w.output[i] - 1) * w.stride[i] + 1)],
-      step: [1, 1, ...w.stride],
-    });
-  });
+  return w.output.reduce((y, n, i) => {
+    const [axis, k] = [i + 2, w.kernel[i]];
+    const places = Int32Array.from(
+      { length: n * k },
+      (_, at) => Math.floor(at / k) * w.stride[i] + (at % k) * w.dilation[i],
+    );
+    return f(y.take(vg.tensor(places, { shape: [n, k] }), { axis }), { axes: [axis + 1] });
+  }, padded);
 }
 
 function maxPool(call: Call): Tensor {
   if (call.node.outputs.length > 1 && call.node.outputs[1] !== "") lacks("MaxPool with indices");
   const x = call.t(0);
   const w = windowsOf(call, x.shape.slice(2), call.list("kernel_shape")!, call.integer("ceil_mode", 0) === 1);
-  return places(x, w, x.dtype === "f32" ? -Infinity : -(2 ** 31)).reduce((a, b) => vg.maximum(a, b));
+  return pooled(x, w, x.dtype === "f32" ? -Infinity : -(2 ** 31), (y, over) => y.max(over));
 }
 
 function averagePool(call: Call): Tensor {
   const x = call.t(0);
   const w = windowsOf(call, x.shape.slice(2), call.list("kernel_shape")!, call.integer("ceil_mode", 0) === 1);
-  const add = (list: Tensor[]): Tensor => list.reduce((a, b) => a.add(b));
+  const add = (y: Tensor, over: { axes: number[] }): Tensor => y.sum(over);
   const one = vg.ones([1, 1, ...x.shape.slice(2)]);
-  const around = [0, 0, ...w.before];
+  const wide = one.pad({ before: [0, 0, ...w.before], after: [0, 0, ...w.after], value: 1 });
   const counted = call.integer("count_include_pad", 0)
-    ? places(
-      one.pad({ before: around, after: [0, 0, ...w.after], value: 1 }),
-      { ...w, before: w.before.map(() => 0) },
-      0,
-    )
-    : places(one, w, 0);
-  return add(places(x, w, 0)).div(add(counted));
+    ? pooled(wide, { ...w, before: w.before.map(() => 0) }, 0, add)
+    : pooled(one, w, 0, add);
+  return pooled(x, w, 0, add).div(counted);
 }
 
 /** A convolution of x, padded at the sides apart where they differ. */
@@ -311,4 +302,3 @@ export const networks: Readonly<Record<string, OnnxOperator>> = {
   Det: () => lacks("determinants"),
   MaxUnpool: () => lacks("MaxUnpool"),
 };
-export { product };
