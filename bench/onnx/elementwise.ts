@@ -59,9 +59,12 @@ const wrap = (x: Tensor, bits: number, signed: boolean): Tensor => {
   return signed ? where(y.greaterEqual(2 ** (bits - 1)), y.sub(2 ** bits), y) : y;
 };
 
-/** A slope or other parameter over channels, to broadcast from the left. */
-function prelu(x: Tensor, slope: Tensor): Tensor {
-  return where(x.less(0), x.mul(slope), x);
+/** Before version 7 a vector of slopes lies along the channels. */
+function prelu(call: Call): Tensor {
+  const [x, slope] = [call.t(0), call.t(1)];
+  const old = call.opset < 7 && slope.rank === 1 && slope.size > 1;
+  const own = old ? slope.reshape({ shape: x.shape.slice(1).map((_, k) => (k === 0 ? slope.size : 1)) }) : slope;
+  return where(x.less(0), x.mul(own), x);
 }
 
 function clip(call: Call): Tensor {
@@ -111,7 +114,7 @@ export const elementwise: Readonly<Record<string, OnnxOperator>> = {
     return x.elu({ alpha: a }).mul(gamma);
   }),
   LeakyRelu: unary((x, call) => x.leakyRelu({ slope: alpha(call, 0.01) })),
-  PRelu: binary(prelu),
+  PRelu: prelu,
   HardSigmoid: unary((x, call) => x.mul(alpha(call, 0.2)).add(call.attribute("beta", 0.5)).clamp({ min: 0, max: 1 })),
   HardSwish: unary((x) => x.hardSwish()),
   ThresholdedRelu: unary((x, call) => where(x.greater(alpha(call, 1)), x, 0)),

@@ -46,6 +46,9 @@ export function toTensor(value: Value | null | undefined): Tensor {
     if (dtype !== "f32" && value.data.some((v) => Math.abs(v) > limit || (dtype === "i32" && v === limit))) {
       lacks("integers of more than 32 bits");
     }
+    const beyond = (v: number): boolean =>
+      Number.isFinite(v) && v !== 0 && (Math.abs(v) > 3.4e38 || Math.abs(v) < 1e-37);
+    if (value.type === 11 && value.data.some(beyond)) lacks("doubles beyond the range of f32");
     t = tensor(value.data as number[], { dtype, shape: value.shape });
     made.set(value, t);
   }
