@@ -1,28 +1,23 @@
 /** Bundles the GPU benchmark, so that it only needs Node and the package webgpu. */
-import { copyFile, mkdir, writeFile } from "node:fs/promises";
+import { cp, writeFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Metafile, type Plugin } from "esbuild";
-import { checkFiles } from "./checks.ts";
+import { bundleOf, type CheckFile, checkFiles } from "./checks.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The programs, the first of which starts the others, and the tests that it runs. */
-export const programs: readonly string[] = [
-  "bench/gpu/gpu",
-  "bench/gpu/gpu_child",
-  "bench/gpu/adapter_facts",
-  ...Object.keys(checkFiles).map((file) => `test/${file}.test`),
-];
+/** The sources of programs, the first of which starts the others, and of the tests that it runs, by their bundles. */
+export const programs: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ["gpu", "gpu_child", "adapter_facts"].map((name) => [`bench/gpu/${name}`, `bench/gpu/${name}`]),
+  ),
+  ...Object.fromEntries((Object.keys(checkFiles) as CheckFile[]).map((file) => [bundleOf(file), `test/${file}.test`])),
+};
 
-/** Files that they read or start. */
-const copied = [
-  "bench/gpu/gpu_torch.py",
-  "bench/peers/torch_child.py",
-  ...["ops", "geometry", "resize"].flatMap((name) => [`test/golden/${name}.json`, `test/golden/${name}.safetensors`]),
-  "LICENSE",
-];
+/** Files and folders that they read or start. */
+const copied = ["bench/gpu/gpu_torch.py", "bench/peers/torch_child.py", "test/golden", "LICENSE"];
 
 /** The tests report to checks.ts. */
 const lines: Plugin = {
@@ -38,8 +33,7 @@ const lines: Plugin = {
  */
 export async function bundleBench(folder: string): Promise<Metafile> {
   const { metafile } = await build({
-    entryPoints: programs.map((name) => join(root, `${name}.ts`)),
-    outbase: root,
+    entryPoints: Object.entries(programs).map(([out, name]) => ({ in: join(root, `${name}.ts`), out })),
     outdir: folder,
     bundle: true,
     format: "esm",
@@ -55,8 +49,7 @@ export async function bundleBench(folder: string): Promise<Metafile> {
     logLevel: "warning",
     absWorkingDir: root,
   });
-  for (const name of ["test/golden", "bench/peers"]) await mkdir(join(folder, name), { recursive: true });
-  for (const name of copied) await copyFile(join(root, name), join(folder, name));
+  for (const name of copied) await cp(join(root, name), join(folder, name), { recursive: true });
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   await writeFile(join(folder, "package.json"), JSON.stringify({ name: "voxgrad", version, type: "module" }));
   return metafile;

@@ -1,5 +1,6 @@
 /** Runs the bundled tests of operators and kernels, each file in processes of its own that may die or hang. */
 import { spawn } from "node:child_process";
+import { basename } from "node:path";
 import { createInterface } from "node:readline";
 import { type Command, script } from "../peers/asked.ts";
 import { type CheckChoice, type CheckLine, MARK } from "./uvu_lines.ts";
@@ -7,6 +8,9 @@ import { type CheckChoice, type CheckLine, MARK } from "./uvu_lines.ts";
 /** The bundled test files, below test/, with what they check. */
 export const checkFiles = {
   "ops/golden_ops": "golden operators: values, gradients, derivatives along a direction, second derivatives",
+  "ops/vocabulary": "golden operators of the everyday vocabulary",
+  "ops/index/golden_indexing": "golden operators that index, sort and count",
+  "nn/golden_losses": "golden losses",
   "ops/geometry": "distance transform, components, holes",
   "shaders/matmul_kernels": "every variant of the matrix product",
   "shaders/cosine_matching_kernels": "every variant of cosine matching",
@@ -18,13 +22,18 @@ export const checkFiles = {
 } as const;
 export type CheckFile = keyof typeof checkFiles;
 
+/** Where the bundle of a file lies, below the bundle's folder: all in one place, from which they find golden numbers. */
+export const bundleOf = (file: CheckFile): string => `test/checks/${basename(file)}.test`;
+
 /** One test. */
 export interface CheckResult {
   readonly file: CheckFile;
   readonly name: string;
   readonly milliseconds: number;
-  /** Why it failed or was not run. */
+  /** Why it failed. */
   readonly error?: string;
+  /** The time was over: it, and what would have followed in its process, was not run. */
+  readonly unrun?: true;
 }
 
 export interface CheckOptions {
@@ -58,12 +67,12 @@ async function runShard(file: CheckFile, shard: number, options: CheckOptions): 
     if (end === null) return;
     from = end + 1;
   }
-  options.found({ file, name: `the tests from number ${from} on`, milliseconds: 0, error: "the time was over" });
+  options.found({ file, name: `the tests from number ${from} on`, milliseconds: 0, unrun: true });
 }
 
 /** Gives null after the last test, else the number of the one that ended the process. */
 function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): Promise<number | null> {
-  const [program, ...args] = options.command?.(file) ?? script(`../test/${file}.test`);
+  const [program, ...args] = options.command?.(file) ?? script(`../${bundleOf(file)}`);
   const env = { ...process.env, VOXGRAD_CHECKS: JSON.stringify(choice) };
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env });
   let errors = "";
@@ -73,13 +82,15 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
     let ended: CheckLine | null = null;
     let over = false;
     let heard = false;
+    let late = false;
     let reason: string | null = null;
     let since = performance.now();
     const timer = setInterval(() => {
       const silent = performance.now() - since;
       const most = heard ? options.silence : Math.max(options.silence, STARTING);
       if (silent < most && options.left() > 0) return;
-      reason = silent >= most ? `no answer in ${(silent / 1000).toFixed(0)} s` : "the time was over";
+      late = silent < most;
+      reason = late ? "" : `no answer in ${(silent / 1000).toFixed(0)} s`;
       child.kill("SIGKILL");
     }, 200);
     createInterface({ input: child.stdout }).on("line", (text) => {
@@ -111,7 +122,9 @@ function runFrom(file: CheckFile, choice: CheckChoice, options: CheckOptions): P
       // "" where the test has been told of.
       const name = begun?.name ?? (ended ? `behind ${ended.name}` : `the tests from number ${choice.from} on`);
       if (why !== "") options.found({ file, name, milliseconds: performance.now() - since, error: why });
-      resolve((begun ?? ended)?.at ?? null);
+      // What was under way when the time was over is told as not run.
+      const last = late ? ended : (begun ?? ended);
+      resolve(last?.at ?? (late ? choice.from - 1 : null));
     });
   });
 }

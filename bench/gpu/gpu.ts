@@ -12,7 +12,7 @@ import { Bench } from "../peers/bench.ts";
 import type { Size } from "../peers/items_gpu.ts";
 import { gpuReport, head, profiles } from "./gpu_report.ts";
 import type { GpuRun } from "./gpu_run.ts";
-import { askAdapter, type StageName, stages } from "./stages.ts";
+import { askAdapter, endOf, type StageName, stages } from "./stages.ts";
 
 const defaults = {
   minutes: 10,
@@ -43,7 +43,7 @@ if (options.help) {
 }
 const listed = (text: string): string[] => text.split(",").filter((word) => word !== "");
 const peers = listed(options.peers);
-const asked = listed(options.stages);
+const asked = listed(options.stages) as StageName[];
 if (!(options.minutes > 0) || !(options.rounds >= 1)) stop("--minutes and --rounds are numbers above 0");
 if (peers.some((name) => !["torch", "tf32", "amp", "last"].includes(name))) stop("--peers are of torch,tf32,amp,last");
 if (asked.some((name) => !(name in stages))) stop(`--stages are of ${defaults.stages}`);
@@ -140,7 +140,7 @@ const measured: readonly StageName[] = ["operators", "networks", "epochs", "tuni
 try {
   for (const name of Object.keys(stages) as StageName[]) {
     if (!asked.includes(name)) continue;
-    const left = (): number => stages[name].until * total - elapsed();
+    const left = (): number => endOf(name, asked) * total - elapsed();
     console.log(`\n${name} (${(Math.max(0, left()) / 1000).toFixed(0)} s)`);
     try {
       if (measured.includes(name) && Object.keys(bench.engines).length === 0) {

@@ -69,20 +69,26 @@ function goals(run: GpuRun): string {
 }
 
 /** What a test belongs to: its file, and for golden operators the precision. */
-function groupOf({ file, name }: CheckResult): string {
-  const precision = /\bin (f32|mixed)\b/.exec(name)?.[1];
+function groupOf({ file, name }: CheckResult, all: readonly CheckResult[]): string {
+  const of = (text: string): string | undefined => /\bin (f32|mixed)\b/.exec(text)?.[1];
+  // What was not run follows what was.
+  const last = all.filter((each) => each.file === file && of(each.name) !== undefined).at(-1);
+  const precision = of(name) ?? (last && of(last.name));
   return precision ? `${checkFiles[file]}, ${precision}` : checkFiles[file];
 }
 
 function checks(run: GpuRun): string {
   const groups = new Map<string, CheckResult[]>();
   for (const result of run.checks) {
-    groups.set(groupOf(result), [...(groups.get(groupOf(result)) ?? []), result]);
+    const group = groupOf(result, run.checks);
+    groups.set(group, [...(groups.get(group) ?? []), result]);
   }
   const rows = [...groups].map(([group, results]) => {
-    const failed = results.filter(({ error }) => error !== undefined).length;
-    const seconds = results.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 1000;
-    return [group, String(results.length), String(results.length - failed), String(failed), digits(seconds)];
+    const ended = results.filter(({ unrun }) => !unrun);
+    const failed = ended.filter(({ error }) => error !== undefined).length;
+    const seconds = ended.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 1000;
+    const rest = ended.length === results.length ? "-" : ended.length === 0 ? "all: time over" : "some: time over";
+    return [group, String(ended.length), String(ended.length - failed), String(failed), rest, digits(seconds)];
   });
   const missing = (Object.keys(checkFiles) as CheckFile[]).filter((file) => !run.checks.some((c) => c.file === file));
   const half = run.facts.features.includes("shader-f16");
@@ -99,6 +105,7 @@ function checks(run: GpuRun): string {
       "tests",
       "passed",
       "failed",
+      "not run",
       "s",
     ], rows),
     ...(lines.length > 0 ? ["", ...lines.map((line) => `- ${line}`)] : []),
@@ -208,8 +215,8 @@ function steps(run: GpuRun): string {
       number(floors?.total),
       floors ? [floors.memory, floors.arithmetic, floors.matrices].map(digits).join(" + ") : "-",
       percent(floors && floors.total / middle),
-      number(facts.dispatches),
-      number(facts.pipelines),
+      String(facts.dispatches ?? "-"),
+      String(facts.pipelines ?? "-"),
       number(facts.first),
       number(peakBytes, 1e-6),
       number(peer, 1e-6),

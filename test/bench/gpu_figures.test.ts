@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { epochSeconds, goalsOf, goalState, medianOf, ratioOf, sharesOf } from "../../bench/gpu/figures.ts";
 import { gpuReport, profiles } from "../../bench/gpu/gpu_report.ts";
 import type { Epochs, GpuRun } from "../../bench/gpu/gpu_run.ts";
+import { endOf } from "../../bench/gpu/stages.ts";
 import { distances, makeInput, repeated, sampled, strideOf } from "../../bench/peers/inputs.ts";
 import type { Row } from "../../bench/peers/bench.ts";
 import type { Facts } from "../../bench/peers/item.ts";
@@ -134,6 +135,8 @@ test("gpuReport() fills or explains every row", () => {
   run.checks.push(
     { file: "ops/golden_ops", name: "add() agrees with PyTorch in f32: add", milliseconds: 1500 },
     { file: "ops/golden_ops", name: "add() agrees with PyTorch in mixed: add", milliseconds: 500, error: "off by 3" },
+    { file: "ops/golden_ops", name: "the tests from number 2 on", milliseconds: 0, unrun: true },
+    { file: "shaders/math", name: "the tests from number 0 on", milliseconds: 0, unrun: true },
   );
   const floors = { memory: 1, arithmetic: 2, matrices: 0.5, total: 3.5 };
   const facts: Facts = { flops: 1e10, bytes: 1e8, floors, kernelMs: 6, first: 100, script: 0.25, peakBytes: 7e7 };
@@ -183,6 +186,7 @@ test("gpuReport() fills or explains every row", () => {
       "1",
       "0",
       "1",
+      "some: time over",
       "0.50",
     ],
   );
@@ -197,6 +201,7 @@ test("gpuReport() fills or explains every row", () => {
     "fast 2.00, usual 4.00, generic 50.0",
   ]);
   assert.match(text, "- step, f32: 20.0 ms before, 14.0 after");
+  assert.equal(cells("elementary functions").slice(1), ["0", "0", "0", "all: time over", "0.00"]);
   assert.match(text, "Failed: add() agrees with PyTorch in mixed: add: off by 3");
   for (
     const reason of ["the time was over", "no answer in 1.0 minutes", "its process ended (SIGSEGV)", "no driver"]
@@ -215,6 +220,14 @@ test("gpuReport() of a run that measured nothing says so in every section", () =
   assert.match(text, "Roofs: the driver hung");
   assert.match(text, "PyTorch is not measured: no Python with torch here");
   assert.match(text, "| conv3d in f32, part of the f32 roof | at least 0.6 | - | not measured here |");
+});
+
+test("endOf() divides the time among the stages that are asked for, in their order", () => {
+  const near = (a: number, b: number): void => assert.ok(Math.abs(a - b) < 1e-12, `${a}, wanted ${b}`);
+  const all = ["checks", "roofs", "operators", "networks", "epochs", "tuning"] as const;
+  [0.17, 0.2, 0.52, 0.8, 0.9, 1].forEach((end, k) => near(endOf(all[k], all), end));
+  near(endOf("roofs", ["roofs"]), 1);
+  near(endOf("checks", ["roofs", "checks"]), 0.85);
 });
 
 test("repeated() and sampled() make and compare long tensors by a period", () => {
