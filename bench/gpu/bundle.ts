@@ -40,6 +40,8 @@ export async function bundleBench(folder: string): Promise<Metafile> {
     platform: "node",
     target: "node20",
     external: ["webgpu"],
+    // As the sources run: with all that pages leave out.
+    ignoreAnnotations: true,
     plugins: [lines],
     // CommonJS packages load Node's modules by require.
     banner: {

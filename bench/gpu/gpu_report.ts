@@ -296,7 +296,7 @@ function tuned(run: GpuRun, notes: Notes): string {
     return works.map(({ work, dispatches, milliseconds, kernel, cannot: why }) => {
       const all = kernel && Object.entries(kernel.milliseconds).sort((a, b) => a[1] - b[1]);
       return [
-        `${work} ${precisionOf(id)}`,
+        `${work} (${precisionOf(id)} step)`,
         `${dispatches}`,
         digits(milliseconds),
         kernel ? `${kernel.default} ${number(kernel.milliseconds[kernel.default])}` : notes.of(`${names[id]}: ${why}`),

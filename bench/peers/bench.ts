@@ -183,7 +183,11 @@ export class Bench {
     const row = await this.#begin(item);
     if (!(await this.#ready(id, item, row, new Map()))) return { cannot: row.results[id]!.cannot! };
     const result = row.results[id]!;
-    const middle = async (): Promise<number> => median((await this.#ask(id, { op: "run", budget: 1000 })).times);
+    const middle = async (): Promise<number> => {
+      // The first call after a choice compiles.
+      await this.#ask(id, { op: "run", budget: 0 });
+      return median((await this.#ask(id, { op: "run", budget: 1000 })).times);
+    };
     let [before, after]: (number | undefined)[] = [];
     await this.#try(id, item, result, async () => {
       before = await middle();

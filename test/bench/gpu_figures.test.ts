@@ -192,8 +192,8 @@ test("gpuReport() fills or explains every row", () => {
   );
   assert.equal(cells("voxgrad | 20.0 (1)"), ["voxgrad", "20.0 (1)", "10.0 (1)", "5.50", "27.5", "extrapolated"]);
   assert.equal(cells("voxgrad mixed | -").slice(1, 3), ["- [1]", "- [1]"]);
-  assert.equal(cells("conv f32"), [
-    "conv f32",
+  assert.equal(cells("conv (f32 step)"), [
+    "conv (f32 step)",
     "3",
     "12.0",
     "usual 4.00",
