@@ -2,7 +2,7 @@
 
 /** What a kernel may assume about the adapter: limits and characteristics. */
 export interface Target {
-  /** True on a CPU implementation (lavapipe, SwiftShader), where register tiling beats workgroup memory. */
+  /** Whether kernels suit a CPU implementation (lavapipe, SwiftShader), where registers beat workgroup memory. */
   readonly software: boolean;
   /**
    * Whether kernels that read elements many times fuse elementwise functions into their loads, because arithmetic is

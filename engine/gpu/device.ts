@@ -174,17 +174,33 @@ interface Found {
   readonly driver: string;
   readonly kind: DeviceInfo["kind"];
   readonly reason: string;
+  readonly limits: Readonly<Record<string, number>>;
+  /** The kernels that the environment asked for. */
+  readonly kernels?: DeviceOptions["kernels"];
 }
+
+const limitsOf = (gpu: GPUDevice): Record<string, number> =>
+  Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
+
+/** Where a host knows no compatibility mode, its limits are those of a device of the core. */
+const compatible = (limits: Record<string, number>): Record<string, number> => ({
+  ...limits,
+  maxComputeInvocationsPerWorkgroup: Math.min(128, limits.maxComputeInvocationsPerWorkgroup),
+  maxComputeWorkgroupSizeX: Math.min(128, limits.maxComputeWorkgroupSizeX),
+  maxComputeWorkgroupSizeY: Math.min(128, limits.maxComputeWorkgroupSizeY),
+});
 
 async function request(options: DeviceOptions): Promise<Found> {
   const choice = await platform.openAdapter(options);
-  const { adapter, kind, driver, reason } = choice;
-  const all = (options.limits ?? choice.limits ?? "adapter") === "adapter";
+  const { adapter, kind, driver, reason, kernels } = choice;
+  const mode = options.limits ?? choice.limits ?? "adapter";
+  const all = mode === "adapter";
   const requiredLimits = all ? Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]])) : {};
   const features = all && choice.features !== "none" ? wantedFeatures : [];
   const requiredFeatures = features.filter((name) => adapter.features.has(name)) as GPUFeatureName[];
   const gpu = await adapter.requestDevice({ requiredLimits, requiredFeatures, label: "voxgrad" });
-  return { gpu, shared: false, info: adapter.info, driver, kind, reason };
+  const limits = mode === "compatibility" ? compatible(limitsOf(gpu)) : limitsOf(gpu);
+  return { gpu, shared: false, info: adapter.info, driver, kind, reason, limits, kernels };
 }
 
 /** A device of the caller, which its adapter's information describes, if the host gives it. */
@@ -194,7 +210,7 @@ function adopt(gpu: GPUDevice): Found {
   const driver = [description || device || vendor, architecture].filter((part) => part !== "").join(", ") || "GPU";
   const software = info.isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(vendor + device + driver);
   const kind = software ? "software" : "hardware";
-  return { gpu, shared: true, info, driver, kind, reason: "it was given to openDevice" };
+  return { gpu, shared: true, info, driver, kind, reason: "it was given to openDevice", limits: limitsOf(gpu) };
 }
 
 async function open(options: DeviceOptions): Promise<OpenDevice> {
@@ -202,19 +218,20 @@ async function open(options: DeviceOptions): Promise<OpenDevice> {
     if (platform.flags.profile !== false && openers.size === 0) {
       throw new VoxgradError("--profile: it is not in this bundle; run the script by voxgrad run or voxgrad serve");
     }
-    const { gpu, shared, info, driver, kind, reason } = options.device ? adopt(options.device) : await request(options);
-    const limits: Record<string, number> = Object.fromEntries(wantedLimits.map((name) => [name, gpu.limits[name]]));
+    const found = options.device ? adopt(options.device) : await request(options);
+    const { gpu, shared, info, driver, kind, reason, limits } = found;
+    const onCpu = (options.kernels ?? found.kernels ?? (kind === "software" ? "cpu" : "gpu")) === "cpu";
     const tunes = platform.flags.tune;
     const provided = typeof options.tuned === "object" ? options.tuned : undefined;
     const tuned = new Tuned(driver, provided ?? (options.tuned || tunes ? await readTuned() : undefined));
     const target: Target = {
-      software: kind === "software",
+      software: onCpu,
       maxWorkgroupSize: limits.maxComputeInvocationsPerWorkgroup,
       maxWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
       maxWorkgroupStorage: limits.maxComputeWorkgroupStorageSize,
       maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
-      fusesPrologues: options.fuseLoads ?? kind !== "software",
-      sharesStatistics: kind !== "software",
+      fusesPrologues: options.fuseLoads ?? !onCpu,
+      sharesStatistics: !onCpu,
       maxBindingBytes: Math.min(limits.maxStorageBufferBindingSize, options.maxBindingBytes ?? Infinity),
       features: new Set(gpu.features),
       subgroupMinSize: info.subgroupMinSize,

@@ -27,6 +27,11 @@ export interface DeviceOptions {
    */
   memoryLimit?: number;
   /**
+   * Which kernels: those that suit a CPU implementation ("cpu"), or a GPU ("gpu"). Results differ by rounding alone; for
+   * tests of one's kernels on the other. Default: what the adapter is.
+   */
+  kernels?: "cpu" | "gpu";
+  /**
    * Whether convolutions fuse elementwise functions of their input, such as a norm and an activation, into their
    * loads: saves memory and bandwidth, costs arithmetic. Default: only on GPUs.
    */
@@ -49,6 +54,7 @@ export function checkDeviceOptions(options: DeviceOptions): void {
     "limits",
     "maxBindingBytes",
     "memoryLimit",
+    "kernels",
     "fuseLoads",
     "tuned",
   ]);
@@ -68,6 +74,9 @@ export function checkDeviceOptions(options: DeviceOptions): void {
   const { limits } = options;
   const modes: unknown[] = [undefined, "adapter", "default", "compatibility"];
   check(modes.includes(limits), name, () => `limits is "adapter", "default" or "compatibility", got ${show(limits)}`);
+  const { kernels } = options;
+  const suits = kernels === undefined || kernels === "cpu" || kernels === "gpu";
+  check(suits, name, () => `kernels is "cpu" or "gpu", got ${show(kernels)}`);
   checkFlag(name, "fuseLoads", options.fuseLoads);
   check(
     typeof binding === "number" && binding >= 1024,

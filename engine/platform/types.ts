@@ -25,6 +25,8 @@ export interface AdapterChoice {
   /** Limits requested by the environment, to emulate a smaller adapter. */
   readonly limits?: LimitsMode;
   readonly features?: "none";
+  /** Kernels requested by the environment. */
+  readonly kernels?: KernelsMode;
 }
 
 /**
@@ -32,6 +34,9 @@ export interface AdapterChoice {
  * what its compatibility mode guarantees.
  */
 export type LimitsMode = "adapter" | "default" | "compatibility";
+
+/** Kernels that suit a CPU implementation (registers), or a GPU (workgroup memory, more and shorter invocations). */
+export type KernelsMode = "cpu" | "gpu";
 
 export interface AdapterOptions {
   readonly power?: "high-performance" | "low-power";

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import process from "node:process";
 import { installCommand } from "../optional_packages.mjs";
+import { asked } from "./environment.ts";
 import { swiftShader } from "./swiftshader.ts";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
@@ -16,6 +17,7 @@ let hasRequested = false;
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
+  const environment = asked();
   const { gpu } = navigator as { gpu?: GPU };
   if (!gpu) {
     throw new PlatformError(
@@ -31,7 +33,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
   const seen = new Set<string>();
   for (const request of requests(wanted, options)) {
     const adapter = await withVariables(variables, () => gpu.requestAdapter(request));
-    if (adapter && serves(adapter, wanted, options)) return describe(adapter, wanted, options);
+    if (adapter && serves(adapter, wanted, options)) return { ...describe(adapter, wanted, options), ...environment };
     if (adapter) seen.add(nameOf(adapter));
   }
   const named = wanted ? ` for "${wanted}"` : options.software ? " that computes on the CPU" : "";

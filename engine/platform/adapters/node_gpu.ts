@@ -3,6 +3,7 @@ import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
 import { missing } from "../optional_packages.mjs";
 import { slowDawnPolling } from "./dawn_polling.ts";
+import { asked } from "./environment.ts";
 import type { SwiftShader } from "./swiftshader.ts";
 import { swiftShader } from "./swiftshader.ts";
 import { driverFiles, onlyDrivers, softwareName, withVariables } from "./vulkan_drivers.ts";
@@ -31,7 +32,7 @@ const refused: Record<Source, string> = {
  */
 export async function openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
   const wanted = (options.adapter ?? process.env.VOXGRAD_ADAPTER ?? "").toLowerCase();
-  const environment = { limits: wish("VOXGRAD_LIMITS", limitsModes), features: wish("VOXGRAD_FEATURES", ["none"]) };
+  const environment = asked();
   const limits = options.limits ?? environment.limits;
   await dawn();
   const problems: string[] = [];
@@ -40,11 +41,7 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
     if (candidate.adapter) {
       const chosen = describe(candidate.source, candidate.adapter, wanted, options);
       if (chosen.kind === "software") await slowDawnPolling();
-      return {
-        ...chosen,
-        ...(limits ? { limits } : {}),
-        ...(environment.features ? { features: environment.features } : {}),
-      };
+      return { ...chosen, ...environment };
     }
     if (candidate.problem) problems.push(candidate.problem);
   }
@@ -53,16 +50,6 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
     "no-adapter",
     `No WebGPU adapter found${named}: ${problems.join("; ")}. \`npx voxgrad doctor\` says how to fix it`,
   );
-}
-
-const limitsModes = ["adapter", "default", "compatibility"] as const;
-
-/** The value of an environment variable that must be one of a few words. */
-function wish<T extends string>(name: string, words: readonly T[]): T | undefined {
-  const word = process.env[name];
-  if (word === undefined || word === "") return undefined;
-  if (words.includes(word as T)) return word as T;
-  throw new PlatformError("no-adapter", `${name} is ${words.join(", ")} or not set, got "${word.slice(0, 80)}"`);
 }
 
 /** Releases Dawn. No device may be used afterwards. */
