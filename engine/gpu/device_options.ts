@@ -9,7 +9,10 @@ export interface DeviceOptions {
    */
   device?: GPUDevice;
   power?: "high-performance" | "low-power";
-  /** Part of an adapter's name, or "hardware", "lavapipe", "swiftshader". */
+  /**
+   * Part of an adapter's name, or "hardware", "lavapipe", "swiftshader"; in Node also "#1" or "geforce#1", the second of
+   * all, or of those with that name, in the order of `npx voxgrad doctor`.
+   */
   adapter?: string;
   /** Use a CPU implementation even if there is a GPU. */
   software?: boolean;

@@ -40,7 +40,7 @@ export type KernelsMode = "cpu" | "gpu";
 
 export interface AdapterOptions {
   readonly power?: "high-performance" | "low-power";
-  /** Part of the adapter's name (case-insensitive), or "hardware", "lavapipe", "swiftshader". */
+  /** Part of the adapter's name (case-insensitive), "#1", "NAME#1", or "hardware", "lavapipe", "swiftshader". */
   readonly adapter?: string;
   /** Use a CPU implementation even if there is a GPU. */
   readonly software?: boolean;

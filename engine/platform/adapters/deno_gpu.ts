@@ -26,6 +26,9 @@ export async function openAdapter(options: AdapterOptions = {}): Promise<Adapter
         "deno.json",
     );
   }
+  if (wanted.includes("#")) {
+    throw new PlatformError("no-adapter", `adapter "${wanted}": Deno's WebGPU lists no adapters; name one without #`);
+  }
   // wgpu looks for drivers only at the first request, so only then does the environment matter.
   const first = !hasRequested;
   hasRequested = true;

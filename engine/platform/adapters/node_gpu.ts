@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import type { AdapterChoice, AdapterOptions } from "../types.ts";
 import { PlatformError } from "../types.ts";
 import { missing } from "../optional_packages.mjs";
+import { listed, pickAdapter } from "./pick_adapter.ts";
 import { slowDawnPolling } from "./dawn_polling.ts";
 import { asked } from "./environment.ts";
 import type { SwiftShader } from "./swiftshader.ts";
@@ -90,14 +91,16 @@ export async function tryAdapter(source: Source, options: AdapterOptions): Promi
     let name: string | undefined;
     if (named || source === "system" && (options.software || wanted === "lavapipe")) {
       const names = await adapterNames(variables);
-      name = names.find((each) => named ? each.toLowerCase().includes(wanted) : softwareName.test(each));
-      if (!name) return miss(`there is ${names.length ? names.join(", ") : "no adapter"}`);
+      name = named ? pickAdapter(names, wanted) : names.find((each) => softwareName.test(each));
+      if (!name) return miss(`there is ${names.length ? listed(names) : "no adapter"}`);
     }
     const adapter = await request(options, name, variables);
     if (!adapter) return miss(refused[source]);
     if (wanted === "hardware" && isSoftware(adapter)) return miss(`${adapter.info.device} computes on the CPU`);
     return { source, adapter, problem: undefined };
   } catch (error) {
+    // A name of several is no reason to take another source's.
+    if (error instanceof PlatformError) throw error;
     return miss((error as Error).message.trim());
   }
 }
@@ -136,7 +139,7 @@ async function request(
 }
 
 /** The names of all adapters: Dawn lists them in its error about an unknown name. */
-async function adapterNames(variables: Record<string, string>): Promise<string[]> {
+export async function adapterNames(variables: Record<string, string> = {}): Promise<string[]> {
   const webgpu = await dawn();
   try {
     await withVariables(variables, () => (webgpu.create(["adapter=\u0001"]) as GPU).requestAdapter());

@@ -4,7 +4,8 @@ import { availableParallelism, totalmem } from "node:os";
 import { basename } from "node:path";
 import { performance } from "node:perf_hooks";
 import type { Candidate } from "../adapters/node_gpu.ts";
-import { closeGpu, hasLoader, isSoftware, openAdapter, tryAdapter } from "../adapters/node_gpu.ts";
+import { adapterNames, closeGpu, hasLoader, isSoftware, openAdapter, tryAdapter } from "../adapters/node_gpu.ts";
+import { listed } from "../adapters/pick_adapter.ts";
 import type { AdapterChoice } from "../types.ts";
 import { driverFiles } from "../adapters/vulkan_drivers.ts";
 import { installCommand } from "../optional_packages.mjs";
@@ -43,6 +44,8 @@ export async function doctor(): Promise<number> {
     }
   }
   line("  system", state(await tryAdapter("system", {})));
+  const names = await adapterNames().catch(() => []);
+  if (names.length > 1) line("  adapters", `${listed(names)} (VOXGRAD_ADAPTER=#1 takes the second)`);
   line("  SwiftShader", state(await tryAdapter("swiftshader", {})));
   if (process.env.VOXGRAD_ADAPTER) line("  asked for", `VOXGRAD_ADAPTER=${process.env.VOXGRAD_ADAPTER}`);
 
