@@ -2,6 +2,7 @@
 // npm test -- WORD...     the tests whose path has one of the words, such as models/colab
 // npm test -- --op NAME   what concerns one operator, such as roll
 // npm run test:quick      the core, in under two minutes
+// npm run test:limits     golden numbers and a training within the least limits, and at each width of subgroups
 // npm run test:hosts      whole test files in Deno, and whole trainings in browsers
 // npm run test:package    the packed package, installed and used as its users do
 // npm run ok              the checks and the core; stops at the first that fails
@@ -50,7 +51,25 @@ const operatorTests = [
 /** What repeats other tests in another host, slowly: `npm run test:hosts`. */
 const inHosts = ["deno/files", "browser/firefox", "browser/own_page", "browser/train_colab", "browser/train_unet"];
 /** What `npm test` leaves out; .ci/run runs it by commands of its own. */
-const apart = [...inHosts, "package/"];
+const apart = [...inHosts, "limits/", "package/"];
+
+/** What `npm run test:limits` runs on each of its devices. */
+const withinLimits = [
+  "models/unet/unet",
+  "ops/golden_ops",
+  "models/resnet/resnet",
+  "models/conresnet/conresnet",
+  "models/alpnet/alpnet",
+  "limits/training",
+];
+/** Devices, by what the environment asks for. */
+const within = {
+  "default limits": { VOXGRAD_LIMITS: "default" },
+  "compatibility mode": { VOXGRAD_LIMITS: "compatibility" },
+  "compatibility mode, kernels for GPUs": { VOXGRAD_LIMITS: "compatibility", VOXGRAD_KERNELS: "gpu" },
+};
+/** Subgroups of lavapipe by the width of its vectors, with kernels for GPUs. */
+const widths = { 4: 128, 8: 256, 16: 512 };
 
 /** The slowest files, which start first so that all workers end together. Measured on two cores, slowest first. */
 const slowest = [
@@ -115,7 +134,8 @@ process.exitCode = failed > 0 ? 1 : 0;
 async function main(words) {
   console.log(`Node ${process.version}, adapter ${adapter || "of choice"}`);
   if (words[0] === "--op") return testOperator(words[1], words.slice(2));
-  const unknown = words.find((word) => word.startsWith("-") && !["--ok", "--quick", "--hosts"].includes(word));
+  const options = ["--ok", "--quick", "--hosts", "--limits"];
+  const unknown = words.find((word) => word.startsWith("-") && !options.includes(word));
   if (unknown) throw new Error(`Unknown option ${unknown}; it takes --op NAME, --quick, --ok or parts of paths`);
   const ok = words.includes("--ok");
   if (ok || words.length === 0) {
@@ -125,6 +145,7 @@ async function main(words) {
     }
   }
   const files = testFiles();
+  if (words.includes("--limits")) return testLimits(files.filter((file) => withinLimits.some((w) => file.includes(w))));
   if (words.length === 0) return testAll(files.filter((file) => !apart.some((name) => file.includes(name))));
   const parts = ok || words.includes("--quick") ? quick : words.includes("--hosts") ? inHosts : words;
   const chosen = files.filter((file) => parts.some((part) => file.includes(part)));
@@ -146,7 +167,20 @@ async function testOperator(name, rest) {
   const files = testFiles().filter((file) =>
     file.startsWith(join("test", "ops")) && [...operatorTests, own].includes(basename(file, ".test.ts"))
   );
-  await testAll(files, { env: { VOXGRAD_TEST_OPERATOR: name } });
+  await testAll(files.map((file) => ({ file, env: { VOXGRAD_TEST_OPERATOR: name } })));
+}
+
+/** Runs the files on devices of the least limits and, where there is lavapipe, of each width of subgroups. */
+async function testLimits(files) {
+  const devices = { ...within };
+  for (const [lanes, bits] of Object.entries(widths)) {
+    const env = { VOXGRAD_ADAPTER: "lavapipe", VOXGRAD_KERNELS: "gpu", LP_NATIVE_VECTOR_WIDTH: `${bits}` };
+    const found = await run(["--import", register, "test/limits/subgroups.mjs"], env);
+    const name = `subgroups of ${lanes}, kernels for GPUs`;
+    if (found.output.trim() === lanes) devices[name] = env;
+    else console.log(`Left out: ${name}, for it takes lavapipe: ${found.output.trim().split("\n").at(-1)}`);
+  }
+  await testAll(Object.entries(devices).flatMap(([of, env]) => files.map((file) => ({ file, env, of }))));
 }
 
 /** The test of an operator has the name of the file that defines it. */
@@ -169,12 +203,14 @@ function testFiles() {
     .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 }
 
-async function testAll(files, { stop = false, env = {} } = {}) {
-  const queue = [...files];
+/** Runs files, or files each with an environment and a name for it, two at a time. */
+async function testAll(files, { stop = false } = {}) {
+  const queue = files.map((entry) => (typeof entry === "string" ? { file: entry } : entry));
   await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, async () => {
-    for (let file = queue.shift(); file; file = queue.shift()) {
-      const result = await run(["--import", register, file], env);
-      report(relative("test", file), result, counts(result));
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      const result = await run(["--import", register, next.file], next.env);
+      const name = relative("test", next.file);
+      report(next.of ? `${name}, ${next.of}` : name, result, counts(result));
       if (stop && failed > 0) queue.length = 0;
     }
   }));

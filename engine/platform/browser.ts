@@ -25,10 +25,15 @@ export const platform: Platform = {
   async openAdapter(options: AdapterOptions = {}): Promise<AdapterChoice> {
     const { gpu } = navigator as { gpu?: GPU };
     if (!gpu) throw new PlatformError("no-adapter", noWebGpu());
-    const adapter = await gpu.requestAdapter({
-      powerPreference: options.power ?? "high-performance",
-      forceFallbackAdapter: options.software ?? false,
-    });
+    const request = (more: GPURequestAdapterOptions): Promise<GPUAdapter | null> =>
+      gpu.requestAdapter({
+        powerPreference: options.power ?? "high-performance",
+        forceFallbackAdapter: options.software ?? false,
+        ...more,
+      });
+    // Some GPUs are offered in compatibility mode alone: those without Vulkan, Direct3D 12 or Metal.
+    const core = options.limits === "compatibility" ? null : await request({});
+    const adapter = core ?? await request({ featureLevel: "compatibility" });
     if (!adapter) throw new PlatformError("no-adapter", noAdapter());
     const { vendor, architecture, device, description } = adapter.info;
     const driver = [description || device || vendor, architecture].filter((part) => part !== "").join(", ") || "GPU";

@@ -21,7 +21,8 @@ const help = (): string =>
 adapter's limits they came, and writes a trace for chrome://tracing and ui.perfetto.dev.
 --tune measures which variants of the kernels are fastest here, and keeps that for later runs with --tune.
 
-VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device.
+VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device;
+#1 is the second that doctor lists.
 VOXGRAD_CACHE is the folder for what can be made again (unpacked drivers, stripped sources, tuned kernels).`;
 
 /**

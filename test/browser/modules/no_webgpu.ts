@@ -1,4 +1,4 @@
-// What the library says in a page that has no WebGPU, or no GPU for it.
+// What the library says in a page that has no WebGPU, or no GPU for it, or one for its compatibility mode alone.
 import { platform } from "../../../engine/platform/browser.ts";
 
 export default async function (browsers: readonly string[]): Promise<string[]> {
@@ -10,5 +10,9 @@ export default async function (browsers: readonly string[]): Promise<string[]> {
       said.push(await says());
     }
   }
+  const adapter = { info: { description: "an old GPU", device: "", vendor: "", architecture: "" } };
+  const gpu = { requestAdapter: async (asked: GPURequestAdapterOptions) => (asked.featureLevel ? adapter : null) };
+  Object.defineProperty(globalThis, "navigator", { value: { gpu, userAgent: "" }, configurable: true });
+  said.push((await platform.openAdapter()).driver);
   return said;
 }
