@@ -1,7 +1,7 @@
 // Weighs what npm publishes, and fails above the limits. `npm run size`; a limit is raised with its reason in
 // CHANGELOG.md.
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -56,9 +56,11 @@ async function chunkSizes(contents: string, cwd: string): Promise<{ first: numbe
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-size-"));
 try {
-  const [{ filename, size }] = JSON.parse(npm(["pack", "--json", "--pack-destination", folder], root));
+  const { name, version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  const tarball = join(root, `.cache/${name}-${version}.tgz`);
+  const { size } = await stat(tarball);
   await writeFile(join(folder, "package.json"), '{ "private": true }');
-  npm(["install", join(folder, filename)], folder);
+  npm(["install", tarball], folder);
   const installed = await sizeOf(join(folder, "node_modules"));
   npm(["install", ROLLDOWN], folder);
   const { first, later } = await chunkSizes(inference, folder);
