@@ -34,12 +34,17 @@ interface Chunk {
   readonly code: string;
 }
 
-/** Bytes of the chunks that a page loads at once, minified and compressed, and of each that it loads when needed. */
-async function chunkSizes(contents: string, cwd: string): Promise<{ first: number; later: Map<string, number> }> {
+/** Minified modules of the browser. */
+async function bundled(contents: string, cwd: string, codeSplitting: boolean): Promise<readonly Chunk[]> {
   await writeFile(join(cwd, "page.js"), contents);
   const { rolldown } = await import(pathToFileURL(join(cwd, "node_modules/rolldown/dist/index.mjs")).href);
   const bundle = await rolldown({ cwd, input: "page.js", platform: "browser" });
-  const { output } = (await bundle.generate({ format: "esm", minify: true })) as { output: readonly Chunk[] };
+  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting });
+  return output as readonly Chunk[];
+}
+
+/** Bytes of the chunks that a page loads at once, compressed, and of each that it loads when needed. */
+function chunkSizes(output: readonly Chunk[]): { first: number; later: Map<string, number> } {
   const atOnce = new Set(output.filter(({ isEntry }) => isEntry).map(({ fileName }) => fileName));
   for (const name of atOnce) {
     for (const other of output.find(({ fileName }) => fileName === name)!.imports) atOnce.add(other);
@@ -63,9 +68,8 @@ try {
   npm(["install", tarball], folder);
   const installed = await sizeOf(join(folder, "node_modules"));
   npm(["install", ROLLDOWN], folder);
-  const { first, later } = await chunkSizes(inference, folder);
-  const all = await chunkSizes(everything, folder);
-  const whole = [...all.later.values()].reduce((sum, bytes) => sum + bytes, all.first);
+  const { first, later } = chunkSizes(await bundled(inference, folder, true));
+  const { first: whole } = chunkSizes(await bundled(everything, folder, false));
   const rows: [what: string, bytes: number, limit: number][] = [
     ["tarball", size, 820e3],
     ["browser install", installed, 8e6],
