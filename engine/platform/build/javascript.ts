@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { decode, encode } from "@jridgewell/sourcemap-codec";
 import { build, type Plugin, transform } from "esbuild";
 
-/** A line ends with its statement, or, where that is long, with a brace; always before a token that the map places. */
-const LONG = 200;
-const isWhole = (line: string): boolean => line.endsWith(";") || (line.length > LONG && line.endsWith("}"));
+/** Where a line ends, if what follows begins with a token that the map places. */
+const END = /(?:[;}]|(?<!\$)\{)$/;
 
 interface SourceMap {
   readonly version: number;
@@ -53,7 +52,7 @@ function inLines(code: string, map: SourceMap, lineOf: (k: number) => number): {
     let source: number | undefined;
     for (const [column, , at] of segments[k] ?? []) {
       if (at === undefined || at === source) continue;
-      if (source !== undefined && isWhole(line.slice(start, column))) {
+      if (source !== undefined && END.test(line.slice(start, column))) {
         add(line.slice(start, column), source);
         start = column;
         source = undefined;

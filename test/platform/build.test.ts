@@ -1,0 +1,107 @@
+/** How sources become what npm publishes. */
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { decode } from "@jridgewell/sourcemap-codec";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { neededDeclarations } from "../../engine/platform/build/declarations.ts";
+import { javaScriptOf } from "../../engine/platform/build/javascript.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "voxgrad-build-"));
+test.after(() => rm(folder, { recursive: true }));
+
+/** A source as it is published, and the line of the source, from 1 on, that each line of it is mapped to. */
+async function published(name: string, source: string): Promise<{ code: string; lines: (number | undefined)[] }> {
+  await mkdir(join(folder, name, ".."), { recursive: true });
+  await writeFile(join(folder, name), source);
+  const [{ code, map }] = (await javaScriptOf(folder, [name], "dist")).values();
+  const { mappings } = JSON.parse(map) as { mappings: string };
+  return { code, lines: decode(mappings).map(([segment]) => segment && segment[2]! + 1) };
+}
+
+test("javaScriptOf() ends lines with statements and maps each to its line", async () => {
+  const source = `/** Comment. */
+export function f(x: number): string {
+  // Another.
+  if (x < 0) throw new Error("negative");
+  const y = \`a
+    b \${x}\`;
+  g("call", { x });
+
+  return y;
+}
+
+const g = (...all: unknown[]): void => console.log("last", all);
+`;
+  const { code, lines } = await published("one.ts", source);
+  const wanted = source.split("\n");
+  const texts = code.split("\n");
+  for (const mark of ["negative", "call", "last"]) {
+    const k = texts.findIndex((text) => text.includes(mark));
+    assert.ok(wanted[lines[k]! - 1].includes(mark), `${mark}: line ${lines[k]}`);
+  }
+  assert.ok(code.includes("a\n    b ${"), "a template is as it was");
+  assert.not.match(code, /Comment|Another|number/);
+  assert.ok(texts.every((text) => text.length < 80));
+});
+
+test("javaScriptOf() shortens the lines of kernels and maps to those of the source", async () => {
+  const source = `const main = (n: number): string => \`
+  // A comment.
+  fn main() {
+    let x = \${n};
+  }
+\`;
+
+export function last(): string {
+  return main(3) + "end";
+}
+`;
+  const { code, lines } = await published("shaders/k.ts", source);
+  assert.ok(code.includes("\nfn main() {\nlet x = ${"), code);
+  const end = code.split("\n").findIndex((text) => text.includes("end"));
+  assert.is(lines[end], 9);
+});
+
+test("neededDeclarations() leaves what entry points offer and what that names", () => {
+  const files = {
+    "mod.d.ts": `/** The module. */\nexport { f, type Shown } from "./a.js";\nexport * as more from "./deep/b.js";\n`,
+    "a.d.ts": `/** A file. */
+import type { Used, Unused } from "./deep/c.js";
+/** Hidden. */
+export declare const table: Used;
+/** Offered. */
+export declare function f(x: typeof table): import("./deep/c.js").Far;
+export interface Shown {
+    /** A member. */
+    readonly x: number;
+}
+export interface Nobody extends Shown {
+}
+`,
+    "deep/b.d.ts": `export declare const g: number;\ndeclare const own: string;\nexport {};\n`,
+    "deep/c.d.ts":
+      `export type Used = string;\nexport type Unused = Used[];\nexport type Far = Near;\ntype Near = 1;\n`,
+    "extra.d.ts": `import { Shown } from "./a.js";\ndeclare module "./a.js" {\n    interface Shown {\n    }\n}\n`,
+    "alone.d.ts": `export declare const alone: 1;\n`,
+  };
+  const left = neededDeclarations(new Map(Object.entries(files)), ["mod.d.ts"], ["extra.d.ts"]);
+  assert.equal(Object.fromEntries(left), {
+    "mod.d.ts": `/** The module. */\nexport { f, type Shown } from "./a.js";\nexport * as more from "./deep/b.js";\n`,
+    "a.d.ts": `import type { Used } from "./deep/c.js";
+export declare const table: Used;
+/** Offered. */
+export declare function f(x: typeof table): import("./deep/c.js").Far;
+export interface Shown {
+    /** A member. */
+    readonly x: number;
+}
+`,
+    "deep/b.d.ts": `export declare const g: number;\nexport {};\n`,
+    "deep/c.d.ts": `export type Used = string;\nexport type Far = Near;\ntype Near = 1;\n`,
+    "extra.d.ts": files["extra.d.ts"],
+  });
+});
+
+test.run();
