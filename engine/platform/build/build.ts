@@ -1,5 +1,5 @@
 // Writes dist/, what npm publishes: JavaScript with its source map for every file, declarations of what the entry
-// points offer, and one module for pages. `npm run build`; `npm run pack` runs it first.
+// points offer, and one module for pages. `npm run build`; `npm pack` runs it first.
 import { spawnSync } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";

@@ -1,7 +1,7 @@
 // Weighs what npm publishes, and fails above the limits. `npm run size`; a limit is raised with its reason in
 // CHANGELOG.md.
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -61,20 +61,18 @@ function chunkSizes(output: readonly Chunk[]): { first: number; later: Map<strin
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-size-"));
 try {
-  const { name, version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  const tarball = join(root, `.cache/${name}-${version}.tgz`);
-  const { size } = await stat(tarball);
+  const [{ filename, size }] = JSON.parse(npm(["pack", "--json", "--pack-destination", folder], root));
   await writeFile(join(folder, "package.json"), '{ "private": true }');
-  npm(["install", tarball], folder);
+  npm(["install", join(folder, filename)], folder);
   const installed = await sizeOf(join(folder, "node_modules"));
   npm(["install", ROLLDOWN], folder);
   const { first, later } = chunkSizes(await bundled(inference, folder, true));
   const { first: whole } = chunkSizes(await bundled(everything, folder, false));
   const rows: [what: string, bytes: number, limit: number][] = [
-    ["tarball", size, 820e3],
+    ["tarball", size, 870e3],
     ["browser install", installed, 8e6],
-    ["inference, minified and gzipped", first, 112e3],
-    ["everything, minified and gzipped", whole, 325e3],
+    ["inference, minified and gzipped", first, 110e3],
+    ["everything, minified and gzipped", whole, 340e3],
   ];
   for (const [what, bytes, limit] of rows) {
     const over = bytes > limit ? "  TOO LARGE" : "";
