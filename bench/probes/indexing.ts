@@ -1,9 +1,10 @@
 // Sorts, sums by index and counts: time of a compiled call with its result read. The best of several, in ms.
 //   npx voxgrad run bench/probes/indexing.ts --rounds 20
+import { parseArgs } from "node:util";
 import { bincount, closeDevice, compile, evaluate, random, segmentSum, type Tensor } from "voxgrad";
 
-const at = process.argv.indexOf("--rounds");
-const rounds = at < 0 ? 10 : Number(process.argv[at + 1]);
+const { values: options } = parseArgs({ options: { rounds: { type: "string", default: "10" } } });
+const rounds = Number(options.rounds);
 
 async function measure(name: string, f: (...args: Tensor[]) => Tensor, ...inputs: Tensor[]): Promise<void> {
   const args = await evaluate(inputs);

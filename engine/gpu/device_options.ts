@@ -10,8 +10,8 @@ export interface DeviceOptions {
   device?: GPUDevice;
   power?: "high-performance" | "low-power";
   /**
-   * Part of an adapter's name, or "hardware", "lavapipe", "swiftshader"; in Node also "#1" or "geforce#1", the second of
-   * all, or of those with that name, in the order of `npx voxgrad doctor`.
+   * Part of an adapter's name, or "hardware", "lavapipe", "swiftshader"; in Node also "#1" or "geforce#1", the second
+   * of all, or of those with that name, in the order of `npx voxgrad doctor`.
    */
   adapter?: string;
   /** Use a CPU implementation even if there is a GPU. */
@@ -30,8 +30,8 @@ export interface DeviceOptions {
    */
   memoryLimit?: number;
   /**
-   * Which kernels: those that suit a CPU implementation ("cpu"), or a GPU ("gpu"). Results differ by rounding alone; for
-   * tests of one's kernels on the other. Default: what the adapter is.
+   * Which kernels: those that suit a CPU implementation ("cpu"), or a GPU ("gpu"). Results differ by rounding alone;
+   * for tests of one's kernels on the other. Default: what the adapter is.
    */
   kernels?: "cpu" | "gpu";
   /**

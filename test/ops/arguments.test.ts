@@ -278,7 +278,7 @@ const refused: readonly (readonly [string, readonly unknown[], RegExp])[] = [
     [x, x, { weight: 2 }],
     /^binaryCrossEntropyWithLogits: it takes no options, got { weight }$/,
   ],
-  ["vjp", [() => x, [x], { hasAux: true }], /^vjp: it takes no options, got { hasAux }$/],
+  ["vjp", [() => x, [x], { hasAux: true }], /^vjp: unknown option "hasAux"; it takes argnums/],
   ["checkpoint", [() => x, { policy: "dots" }], /^checkpoint: it takes no options, got { policy }$/],
   ["clipGradNorm", [[x], 1, { normType: 1 }], /^clipGradNorm: it takes no options, got { normType }$/],
   ["maxPool2d", [image, {}], /^maxPool2d: kernel is an integer >= 1 or 2 of them, got undefined$/],

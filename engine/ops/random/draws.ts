@@ -1,15 +1,11 @@
 /** Draws from uniform, normal and simple discrete distributions. */
-import { check, checkOptions, fail, ifTraced, show } from "../../core/errors.ts";
+import { check, checkOptions, fail, show } from "../../core/errors.ts";
 import { type DType, isFloat } from "../../core/dtype.ts";
 import { type Expr, fn, member } from "../../core/expr.ts";
 import type { Op } from "../../core/op.ts";
-import { checkShape, normalizeAxis, type Shape } from "../../core/shape.ts";
-import { checkTensor, node, Tensor } from "../../core/tensor.ts";
-import { arange } from "../elementwise/creation.ts";
+import { checkShape, type Shape } from "../../core/shape.ts";
+import { node, Tensor } from "../../core/tensor.ts";
 import { add, less, mul, sub } from "../elementwise/elementwise.ts";
-import { scatterAt } from "../index/gather.ts";
-import { argsort } from "../index/sort.ts";
-import { take } from "../shape/take.ts";
 import { block, checkKey, lead } from "./keys.ts";
 
 /** An operator that maps one random word to each element of its output. */
@@ -29,7 +25,7 @@ export function generator<A>(name: string, value: (word: Expr, attrs: A) => Expr
   };
   return op;
 }
-const bitsOp = generator("bits32", (word) => word);
+export const bitsOp = generator("bits32", (word) => word);
 const uniformOp = generator("uniform", (word) => fn("vg_uniform", word));
 const normalOp = generator("normal", (word) => fn("vg_normal", word));
 
@@ -135,43 +131,4 @@ export function bernoulli(key: Tensor, options: { shape: Shape; p?: number | Ten
 export function bits32(key: Tensor, options: { shape: Shape }): Tensor {
   checkOptions("random.bits32", options, ["shape"]);
   return draw(bitsOp, "bits32", key, options.shape, "u32", {});
-}
-
-/**
- * A random permutation of 0 to n - 1, as i32: the ranks of n random words, ties in index order. With `of`, its entries
- * along `axis` (default: 0) in random order, as jax.random.permutation.
- *
- * @example
- * ```ts
- * import { random, tensor } from "voxgrad";
- *
- * const order = random.permutation(random.key(1), { n: 3 });
- * const shuffled = tensor([10, 20, 30]).take(order); // [3]
- * const columns = random.permutation(random.key(1), { of: tensor([[1, 2, 3], [4, 5, 6]]), axis: 1 }); // [2, 3]
- * ```
- */
-export function permutation(
-  key: Tensor,
-  options: { n: number } | { of: Tensor; axis?: number },
-): Tensor {
-  checkOptions("random.permutation", options, ["n", "of", "axis"]);
-  const { n, of, axis } = options as { n?: number; of?: Tensor; axis?: number };
-  check(
-    (n === undefined) !== (of === undefined) && (of !== undefined || axis === undefined),
-    "random.permutation",
-    () => `options are n, or of and perhaps axis, got ${show(options)}`,
-  );
-  if (of !== undefined) {
-    checkTensor("random.permutation", of, "of");
-    const along = normalizeAxis("random.permutation", axis ?? 0, of.rank);
-    return take(of, permutation(key, { n: of.shape[along] }), { axis: along });
-  }
-  check(
-    n !== undefined && Number.isInteger(n) && n >= 0,
-    "random.permutation",
-    () => `n is an integer >= 0, got ${show(n)}${ifTraced(n)}`,
-  );
-  checkShape("random.permutation", [n]);
-  const words = draw(bitsOp, "permutation", key, [n], "u32", {});
-  return scatterAt(arange(n), argsort(words), n, { axis: 0, distinct: true });
 }

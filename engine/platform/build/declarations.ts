@@ -44,8 +44,9 @@ const VALUES = ["const", "let", "function"];
 function read(path: string, code: string): File {
   const texts: string[] = [];
   for (const part of code.split(BEGIN)) {
-    // A comment belongs to what follows.
-    if (/\*\/\s*$/.test(texts.at(-1) ?? "")) texts.push(texts.pop() + part);
+    // A comment belongs to what follows, and members of a union to what it begins with.
+    const within = /(\*\/|[=|&])\s*$/.test(texts.at(-1) ?? "") || /^\s*[|&]/.test(part.replace(COMMENT, ""));
+    if (texts.length > 0 && within) texts.push(texts.pop() + part);
     else texts.push(part);
   }
   const statements = texts.map((text): Statement => {
