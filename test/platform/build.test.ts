@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { decode } from "@jridgewell/sourcemap-codec";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { neededDeclarations } from "../../engine/platform/build/declarations.ts";
 import { javaScriptOf } from "../../engine/platform/build/javascript.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-build-"));
@@ -62,46 +61,6 @@ export function last(): string {
   assert.ok(code.includes("\nfn main() {\nlet x = ${"), code);
   const end = code.split("\n").findIndex((text) => text.includes("end"));
   assert.is(lines[end], 9);
-});
-
-test("neededDeclarations() leaves what entry points offer and what that names", () => {
-  const files = {
-    "mod.d.ts": `/** The module. */\nexport { f, type Shown } from "./a.js";\nexport * as more from "./deep/b.js";\n`,
-    "a.d.ts": `/** A file. */
-import type { Used, Unused } from "./deep/c.js";
-/** Hidden. */
-export declare const table: Used;
-/** Offered. */
-export declare function f(x: typeof table): import("./deep/c.js").Far;
-export interface Shown {
-    /** A member. */
-    readonly x: number;
-}
-export interface Nobody extends Shown {
-}
-`,
-    "deep/b.d.ts": `export declare const g: number;\ndeclare const own: string;\nexport {};\n`,
-    "deep/c.d.ts":
-      `export type Used = string;\nexport type Unused = Used[];\nexport type Far = Near;\ntype Near = 1;\n`,
-    "extra.d.ts": `import { Shown } from "./a.js";\ndeclare module "./a.js" {\n    interface Shown {\n    }\n}\n`,
-    "alone.d.ts": `export declare const alone: 1;\n`,
-  };
-  const left = neededDeclarations(new Map(Object.entries(files)), ["mod.d.ts"], ["extra.d.ts"]);
-  assert.equal(Object.fromEntries(left), {
-    "mod.d.ts": `/** The module. */\nexport { f, type Shown } from "./a.js";\nexport * as more from "./deep/b.js";\n`,
-    "a.d.ts": `import type { Used } from "./deep/c.js";
-export declare const table: Used;
-/** Offered. */
-export declare function f(x: typeof table): import("./deep/c.js").Far;
-export interface Shown {
-    /** A member. */
-    readonly x: number;
-}
-`,
-    "deep/b.d.ts": `export declare const g: number;\nexport {};\n`,
-    "deep/c.d.ts": `export type Used = string;\nexport type Far = Near;\ntype Near = 1;\n`,
-    "extra.d.ts": files["extra.d.ts"],
-  });
 });
 
 test.run();

@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { build, transform } from "esbuild";
 import { version } from "../cli/version.ts";
 import { packageRoot } from "../package_root.ts";
-import { neededDeclarations } from "./declarations.ts";
 import { javaScriptOf, shortKernels } from "./javascript.ts";
 
 const root = fileURLToPath(packageRoot);
@@ -72,24 +71,40 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
   const compiler = join(root, "node_modules/typescript/bin/tsc");
   const { status } = spawnSync(process.execPath, [compiler, "-p", project], { cwd: root, stdio: "inherit" });
   if (status !== 0) throw new Error("the declarations do not compile");
-  const made = (await readdir(dist, { recursive: true })).filter((name) => name.endsWith(".d.ts"));
-  const all = new Map<string, string>();
-  for (const name of made) {
-    const file = join(dist, name);
-    all.set(name.replaceAll("\\", "/"), published(await readFile(file, "utf8")));
-    await rm(file);
-  }
-  const own = entries.map((entry) => entry.replace("./", "").replace(".ts", ".d.ts"));
+  const needed = new Set(entries.map((entry) => join(dist, entry.replace(".ts", ".d.ts"))));
   const webgpu = new Set<string>();
-  for (const [name, code] of neededDeclarations(all, own, ["engine/ops/methods.d.ts"])) {
-    for (const [type] of code.matchAll(/\bGPU[A-Z]\w+/g)) webgpu.add(type);
+  const codes = new Map<string, string>();
+  for (const file of needed) {
+    const code = published(await readFile(file, "utf8"));
+    for (const [name] of code.matchAll(/\bGPU[A-Z]\w+/g)) webgpu.add(name);
     const foreign = code.match(/^(?:import|export) .*from "(?!\.|#host).*|import\("(?!\.|#host).*/m);
-    if (foreign) throw new Error(`${name} names a package, whose types projects may lack: ${foreign[0]}`);
-    const file = join(dist, name);
-    await write(file, own.includes(name) ? referencesFrom(file) + code : code);
+    if (foreign) throw new Error(`${file} names a package, whose types projects may lack: ${foreign[0]}`);
+    for (const [, target] of code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]*)\.js"/g)) {
+      needed.add(join(dirname(file), `${target}.d.ts`));
+    }
+    codes.set(file, code);
+  }
+  const offers = [...codes.entries()].flatMap(([file, code]) =>
+    [...code.matchAll(/^export (?:type )?(?:\{([^}]*)\}|\*.*) from "(\.[^"]*)\.js"/gm)].map(([, names, target]) => ({
+      file: join(dirname(file), `${target}.d.ts`),
+      names: names?.split(",").map((name) => name.trim().split(" ")[0]),
+    }))
+  );
+  for (const [file, code] of codes) {
+    const offered = offers.filter((offer) => offer.file === file);
+    // What nobody can import needs no comment; types are seen through what is offered.
+    const short = code.replace(
+      /\/\*\*(?:(?!\*\/)[^])*\*\/\n(?=export declare (?:const|function) (\w+))/g,
+      (comment, name) => offered.some(({ names }) => !names || names.includes(name)) ? comment : "",
+    );
+    const entry = entries.includes(`./${relative(dist, file).replace(".d.ts", ".ts")}`);
+    await write(file, entry ? referencesFrom(file) + short : short);
   }
   // Interfaces merge with those of whatever else declares WebGPU: TypeScript's library, @webgpu/types, Deno.
   await write(ambient, [...webgpu].sort().map((name) => `interface ${name} {}\n`).join(""));
+  needed.add(ambient);
+  const made = (await readdir(dist, { recursive: true })).filter((name) => name.endsWith(".d.ts"));
+  await Promise.all(made.map((name) => join(dist, name)).filter((file) => !needed.has(file)).map((file) => rm(file)));
 }
 
 /** One minified module, for `<script type="module">`. */
