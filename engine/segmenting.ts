@@ -17,7 +17,7 @@ export * from "./nn/layers.ts";
 export { loadParameters } from "./nn/safetensors.ts";
 export { zeros } from "./ops/elementwise/creation.ts";
 export { add, leakyRelu } from "./ops/elementwise/elementwise.ts";
-export * as random from "./ops/random/mod.ts";
+export * as random from "./ops/random/keys.ts";
 export { concat } from "./ops/shape/concat.ts";
 export { postprocess, readPostprocessing } from "./train/predict/postprocess.ts";
 export { predictor } from "./train/predict/predictor.ts";

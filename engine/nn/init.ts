@@ -5,7 +5,7 @@ import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { ones, tensor, zeros } from "../ops/elementwise/creation.ts";
 import { add, mul } from "../ops/elementwise/elementwise.ts";
-import * as random from "../ops/random/mod.ts";
+import * as random from "../ops/random/draws.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 import { slice } from "../ops/shape/slice.ts";
 import { newtonSchulz } from "./newton_schulz.ts";

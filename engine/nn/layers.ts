@@ -7,7 +7,7 @@ import { conv2d, conv3d, convTranspose2d, convTranspose3d } from "../ops/linear/
 import type { ConvOptions, ConvTransposeOptions } from "../ops/linear/conv.ts";
 import { div, mul, sub, where } from "../ops/elementwise/elementwise.ts";
 import { groupNorm, instanceNorm } from "../ops/reduce/norm.ts";
-import * as random from "../ops/random/mod.ts";
+import * as random from "../ops/random/draws.ts";
 import { mean } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
 import { slice } from "../ops/shape/slice.ts";
