@@ -1,6 +1,7 @@
 /** Forward mode: jvp, and hvp as forward over reverse. */
 import { check, checkFunction, fail, show } from "../core/errors.ts";
-import { type Tensor, withRuleOf } from "../core/tensor.ts";
+import type { Op } from "../core/op.ts";
+import { node, type Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { scalar } from "../ops/elementwise/creation.ts";
@@ -8,50 +9,70 @@ import { outermost } from "../ops/elementwise/loss_scale.ts";
 import { alias } from "../ops/shape/reshape.ts";
 import { alike, type ArgumentOptions, between, directionsOf, floatOf, freshLeaves, pick } from "./graph.ts";
 import { outputsOf } from "./region.ts";
-import { type Unit, unitOf } from "./unit.ts";
+import { ancestorsSince, type Pushed, type Unit, unitOf } from "./unit.ts";
 import { differentiated, type Picked } from "./reverse.ts";
 
-/** Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. */
+/**
+ * Tangents of `outputs` given those of `inputs`, as graph nodes; null where nothing depends on the inputs. A loop that
+ * computes tangents computes its values too: `values` are the outputs made of those, so that no loop runs twice.
+ */
 export function pushForward(
   inputs: readonly Tensor[],
   tangents: readonly Tensor[],
   outputs: readonly Tensor[],
-): (Tensor | null)[] {
+): Pushed {
   const known = new Map<Tensor, Tensor>(inputs.map((t, k) => [t, tangents[k]]));
+  const path = new Set(between(inputs, outputs));
+  const replaced = new Map<Tensor, Tensor>();
+  const now = (t: Tensor): Tensor => replaced.get(t) ?? t;
   const done = new Set<Unit>();
-  for (const t of between(inputs, outputs)) {
+  for (const t of ancestorsSince(outputs, Math.min(...inputs.map((t) => t.id)))) {
     if (known.has(t) || t.source.kind !== "op") continue;
     const unit = unitOf(t);
-    if (unit?.forward) {
+    if (unit?.forward && unit.results.some((result) => path.has(result))) {
       if (done.has(unit)) continue;
       done.add(unit);
-      unit.forward((x) => known.get(x) ?? null, pushForward).forEach((tangent, k) => {
+      const moved = unit.forward((x) => known.get(x) ?? null, now, pushForward);
+      moved.tangents.forEach((tangent, k) => {
         if (tangent) known.set(unit.results[k], alike(tangent, unit.results[k]));
       });
+      moved.values?.forEach((value, k) => replaced.set(unit.results[k], value));
       continue;
     }
-    const { op, inputs: parents, attrs } = t.source;
-    const parentTangents = parents.map((x) => known.get(x) ?? null);
-    if (parentTangents.every((x) => x === null)) continue;
-    if (op.jvp) {
-      const rule = op.jvp;
-      known.set(t, alike(withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, parentTangents)), t));
-    } else if (op.lowering.kind === "composite") {
-      // A composite without its own rule is differentiated through its expansion.
-      const fresh = parents.map((x, k) => (parentTangents[k] ? freshLeaves(op.name, x).leaves[0] : x));
-      const inner = op.lowering.expand(fresh, attrs);
-      const at = fresh.filter((_, k) => parentTangents[k]);
-      const [tangent] = pushForward(
-        at,
-        parentTangents.filter((x): x is Tensor => x !== null),
-        [inner],
-      );
+    if (replaced.size > 0) replace(t, unit, replaced, now);
+    if (path.has(t)) {
+      const tangent = tangentOf(t, known, now);
       if (tangent) known.set(t, alike(tangent, t));
-    } else {
-      fail(op.name, "has no forward derivative");
     }
   }
-  return outputs.map((t) => known.get(t) ?? null);
+  return { values: outputs.map(now), tangents: outputs.map((t) => known.get(t) ?? null) };
+}
+
+/** Makes a node again if what it depends on is replaced. */
+function replace(t: Tensor, unit: Unit | null, replaced: Map<Tensor, Tensor>, now: (t: Tensor) => Tensor): void {
+  if (t.source.kind !== "op" || replaced.has(t)) return;
+  if (unit) {
+    if (![...t.source.inputs, ...unit.inputs, ...unit.outputs].some((x) => replaced.has(x))) return;
+    unit.replay(now).forEach((result, k) => replaced.set(unit.results[k], result));
+  } else if (t.source.inputs.some((x) => replaced.has(x))) {
+    replaced.set(t, node(t.source.op, t.source.inputs.map(now), t.source.attrs, t.shape, t.dtype));
+  }
+}
+
+/** The tangent of a node by its operator's rule. */
+function tangentOf(t: Tensor, known: ReadonlyMap<Tensor, Tensor>, now: (t: Tensor) => Tensor): Tensor | null {
+  const { op, inputs, attrs } = t.source as { op: Op; inputs: readonly Tensor[]; attrs: never };
+  const tangents = inputs.map((x) => known.get(x) ?? null);
+  if (tangents.every((x) => x === null)) return null;
+  const parents = inputs.map(now);
+  const rule = op.jvp;
+  if (rule) return withRuleOf(t, () => rule({ inputs: parents, output: now(t), attrs }, tangents));
+  if (op.lowering.kind !== "composite") fail(op.name, "has no forward derivative");
+  // A composite without its own rule is differentiated through its expansion.
+  const fresh = parents.map((x, k) => (tangents[k] ? freshLeaves(op.name, x).leaves[0] : x));
+  const inner = op.lowering.expand(fresh, attrs);
+  const moving = fresh.filter((_, k) => tangents[k]);
+  return pushForward(moving, tangents.filter((x) => x !== null), [inner]).tangents[0];
 }
 
 /**
@@ -88,8 +109,7 @@ function along<R>(
   primals: readonly unknown[],
   tangents: readonly unknown[],
 ): [value: R, tangent: R] {
-  const { value, push } = linearized(name, f, primals);
-  return [value, push(tangents)];
+  return linearized(name, f, primals).push(tangents);
 }
 
 /** The value of f, and its derivative as a function of the tangents. */
@@ -97,7 +117,7 @@ function linearized<R>(
   name: string,
   f: (...primals: unknown[]) => R,
   primals: readonly unknown[],
-): { value: R; outputs: readonly Tensor[]; push: (tangents: readonly unknown[]) => R } {
+): { value: R; outputs: readonly Tensor[]; push: (tangents: readonly unknown[]) => [value: R, tangent: R] } {
   const fresh = primals.map((primal) => freshLeaves(name, primal));
   const points = fresh.flatMap((x) => x.leaves);
   const [, out] = outermost(() => callTraced(name, () => f(...fresh.map((x) => x.tree))));
@@ -112,9 +132,9 @@ function linearized<R>(
         () => `tangents are an array, one tree for each of the ${primals.length} primals, got ${show(tangents)}`,
       );
       const directions = directionsOf(name, "the tangents", fresh.map((x) => x.tree), tangents);
-      const results = pushForward(points, directions, outputs);
-      const tangent = results.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape));
-      return tree.rebuild(out, tangent) as R;
+      const pushed = pushForward(points, directions, outputs);
+      const tangent = pushed.tangents.map((t, k) => t ?? scalar(0, floatOf(outputs[k].dtype), outputs[k].shape));
+      return [tree.rebuild(out, pushed.values) as R, tree.rebuild(out, tangent) as R];
     },
   };
 }
@@ -147,7 +167,7 @@ export function linearize<P extends unknown[], R, const O extends ArgumentOption
   const { of, picked } = pick("linearize", f, primals, options);
   const { value, outputs, push } = linearized("linearize", of, picked);
   // The caller gets aliases: evaluating them does not drop the history that the pushforward needs.
-  return [tree.rebuild(value, outputs.map(alias)) as R, (...tangents) => push(tangents)];
+  return [tree.rebuild(value, outputs.map(alias)) as R, (...tangents) => push(tangents)[1]];
 }
 
 /**

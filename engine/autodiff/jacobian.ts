@@ -125,7 +125,7 @@ function columns(inputs: readonly Tensor[], outputs: readonly Tensor[]): Tensor[
   const rows: Tensor[][] = outputs.map(() => []);
   for (const x of inputs) {
     const along = vmap((direction: Tensor) =>
-      pushForward([x], [direction], outputs).map((t, k) => t ?? scalar(0, outputs[k].dtype, outputs[k].shape))
+      pushForward([x], [direction], outputs).tangents.map((t, k) => t ?? scalar(0, outputs[k].dtype, outputs[k].shape))
     );
     const tangents = x.size === 0 ? null : along(basis(x));
     outputs.forEach((y, k) => {

@@ -8,7 +8,7 @@ import { node, Tensor } from "../core/tensor.ts";
 import { callTraced } from "../core/tracing.ts";
 import * as tree from "../core/tree.ts";
 import { alias } from "../ops/shape/reshape.ts";
-import type { Batching, PullBack, PushForward, Unit } from "./unit.ts";
+import type { Batching, PullBack, Unit } from "./unit.ts";
 
 /** How a region behaves in reverse mode and under vmap. */
 export interface RegionRule {
@@ -19,11 +19,10 @@ export interface RegionRule {
     wanted: (t: Tensor) => boolean,
     pull: PullBack,
   ): readonly (readonly [Tensor, Tensor])[];
-  /** As Unit.forward. */
+  /** The tangents of the results. */
   forward?(
     region: Region,
     tangentOf: (t: Tensor) => Tensor | null,
-    push: PushForward,
   ): readonly (Tensor | null)[];
   /** The rule for a batch of examples; all inputs have the batch axis. */
   batched(vmap: <A extends unknown[], R>(f: (...args: A) => R) => (...args: A) => R): RegionRule;
@@ -52,7 +51,15 @@ export class Region implements Unit {
     this.inputs = inputs;
     this.outputs = outputs;
     this.results = outputs.map((t) => node(regionOp, [t], { unit: this }, t.shape, t.dtype));
-    if (rule.forward) this.forward = (tangentOf, push) => rule.forward!(this, tangentOf, push);
+    const { forward } = rule;
+    if (forward) {
+      this.forward = (tangentOf, now) => {
+        const isSame = [...inputs, ...outputs].every((t) => now(t) === t);
+        const region = isSame ? this : new Region(rule, inputs.map(now), outputs.map(now));
+        const tangents = new Map(inputs.map((t, k) => [region.inputs[k], tangentOf(t)]));
+        return { values: region.results, tangents: forward(region, (t) => tangents.get(t) ?? null) };
+      };
+    }
   }
 
   readonly backward: Unit["backward"] = (cotangents, wanted, pull) =>

@@ -8,12 +8,18 @@ export type PullBack = (
   cotangents: readonly Tensor[],
 ) => Tensor[];
 
-/** Forward mode: tangents of outputs from those of inputs, null where an output does not depend on them. */
+/** Outputs and their tangents; null where an output does not depend on what moves. */
+export interface Pushed {
+  readonly values: readonly Tensor[];
+  readonly tangents: readonly (Tensor | null)[];
+}
+
+/** Forward mode: outputs, computed again where that saves work, and their tangents from those of the inputs. */
 export type PushForward = (
   inputs: readonly Tensor[],
   tangents: readonly Tensor[],
   outputs: readonly Tensor[],
-) => (Tensor | null)[];
+) => Pushed;
 
 /** vmap: per-example tensors mapped to their batched versions, batch axis first. */
 export type Batches = Map<Tensor, Tensor>;
@@ -45,8 +51,15 @@ export interface Unit {
     wanted: (t: Tensor) => boolean,
     pull: PullBack,
   ): readonly (readonly [Tensor, Tensor])[];
-  /** Tangents of the results. Missing: those of the nodes one by one. */
-  forward?(tangentOf: (t: Tensor) => Tensor | null, push: PushForward): readonly (Tensor | null)[];
+  /**
+   * Tangents of the results, and the results if they are computed again. Missing: those of the nodes one by one.
+   * @param now the replacement of a tensor that is computed again, else itself
+   */
+  forward?(
+    tangentOf: (t: Tensor) => Tensor | null,
+    now: (t: Tensor) => Tensor,
+    push: PushForward,
+  ): { readonly values?: readonly Tensor[]; readonly tangents: readonly (Tensor | null)[] };
   /** The batched results, null for those that are the same for all examples. */
   batch(batching: Batching): readonly (Tensor | null)[];
   /** The results of the same unit of other tensors. */

@@ -38,6 +38,20 @@ test("valueAndGrad() of scan() runs the forward loop once", async () => {
   assert.is(await products(valueAndGrad(loss())), 4);
 });
 
+test("jvp() and hvp() of scan() compute values and tangents in one loop", async () => {
+  const xs = filled([20, 3, 5], 3);
+  const products = async (f: any, ...args: Tensor[]): Promise<number> =>
+    (await compile(f).plan(...args)).kernels.filter((name) => name.includes("matmul")).length;
+  // The state times the weights, and its tangent; with that of the weights one more.
+  assert.is(await products((h: Tensor, v: Tensor) => vg.jvp((h: Tensor) => loss()(w, h, xs), [h], [v]), h, h), 2);
+  assert.is(await products((w: Tensor, v: Tensor) => vg.jvp((w: Tensor) => loss()(w, h, xs), [w], [v]), w, w), 3);
+  // What follows a loop uses its values too, a second loop among them.
+  const twice = (h: Tensor): Tensor => network()(w, network()(w, h.square(), xs).sin(), xs);
+  assert.is(await products((h: Tensor, v: Tensor) => vg.jvp(twice, [h], [v]), h, h), 4);
+  // Forward 2, backward: the step again with its tangent 2, the cotangent of the state and its tangent 2.
+  assert.is(await products((h: Tensor, v: Tensor) => vg.hvp((h: Tensor) => loss()(w, h, xs), [h], [v]), h, h), 6);
+});
+
 test("scan() keeps one state and a spare, its gradient one state for each step", async () => {
   const state = 4 * 15;
   const bytes = async (f: any, n: number): Promise<number> => (await planOf(f, n)).arenaBytes;

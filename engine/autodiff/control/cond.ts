@@ -10,7 +10,7 @@ import { scalar } from "../../ops/elementwise/creation.ts";
 import { where } from "../../ops/elementwise/elementwise.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { call, close, type Closed } from "../closed.ts";
-import type { Batches, Batching, Unit } from "../unit.ts";
+import type { Batches, Batching, PushForward, Unit } from "../unit.ts";
 import { alikeLeaves, tensorsOf } from "./carry.ts";
 
 const condOp: Op<{ unit: Unit }> = {
@@ -98,7 +98,16 @@ class CondUnit implements Unit {
     return makeCond(this.#predicate, inputs, branch(onTrue), branch(onFalse));
   }
 
-  readonly forward: Unit["forward"] = (tangentOf, push) => {
+  readonly forward: Unit["forward"] = (tangentOf, now, push) => {
+    if (this.inputs.some((t) => now(t) !== t)) {
+      const tangents = new Map(this.#operands.map((t) => [now(t), tangentOf(t)]));
+      const unit = new CondUnit(now(this.#predicate), this.#operands.map(now), this.#branches);
+      return { values: unit.results, tangents: unit.#push((t) => tangents.get(t) ?? null, push) };
+    }
+    return { tangents: this.#push(tangentOf, push) };
+  };
+
+  #push(tangentOf: (t: Tensor) => Tensor | null, push: PushForward): readonly (Tensor | null)[] {
     const operands = this.#operands;
     const moving = operands.map((_, k) => k).filter((k) => tangentOf(operands[k]));
     const depends = this.results.map(() => false);
@@ -108,7 +117,7 @@ class CondUnit implements Unit {
       [...operands, ...moving.map((k) => tangentOf(operands[k])!)],
       (branch) => (params) => {
         const outputs = call(branch, params.slice(0, operands.length));
-        const pushed = push(moving.map((k) => params[k]), params.slice(operands.length), outputs);
+        const pushed = push(moving.map((k) => params[k]), params.slice(operands.length), outputs).tangents;
         return floats.map((k) => {
           if (pushed[k]) depends[k] = true;
           return pushed[k] ?? scalar(0, outputs[k].dtype, outputs[k].shape);
@@ -116,7 +125,7 @@ class CondUnit implements Unit {
       },
     );
     return this.results.map((_, k) => (depends[k] ? tangents[floats.indexOf(k)] : null));
-  };
+  }
 
   readonly backward: Unit["backward"] = (cotangents, wanted, pull) => {
     const operands = this.#operands;

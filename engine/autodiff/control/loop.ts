@@ -121,13 +121,15 @@ class LoopUnit implements Unit {
   }
 
   // The tangents of carries are carried beside them: dc' = df/dc dc + df/dx dx.
-  readonly forward: Unit["forward"] = (tangentOf, push) => {
-    const { carries: count, slices, inputs } = this.loop;
-    const tangents = inputs.map(tangentOf);
+  readonly forward: Unit["forward"] = (tangentOf, now, push) => {
+    const { carries: count, slices } = this.loop;
+    const inputs = this.inputs.map(now);
+    const tangents = this.inputs.map(tangentOf);
     const given = (from: number, to: number): number[] => range(from, to).filter((k) => tangents[k]);
     const [sliced, constant] = [given(count, count + slices), given(count + slices, inputs.length)];
+    if (tangents.every((t) => t === null)) return { tangents: this.results.map(() => null) };
     for (let moving = given(0, count);;) {
-      let out: (Tensor | null)[] = [];
+      let out: readonly (Tensor | null)[] = [];
       const options = {
         carries: [...inputs.slice(0, count), ...moving.map((k) => tangents[k] ?? zero(inputs[k]))],
         slices: [...inputs.slice(count, count + slices), ...sliced.map((k) => tangents[k]!)],
@@ -135,9 +137,14 @@ class LoopUnit implements Unit {
       const { carries, kept, before, prints } = makeLoop({ ...this.loop, ...options }, (index, c, x) => {
         const constants = inputs.slice(count + slices).map((t, k) => tangents[count + slices + k] ? alias(t) : t);
         const points = [...c.slice(0, count), ...x.slice(0, slices), ...constants];
-        const values = call(this.loop, [index, ...points]);
         const directions = [...c.slice(count), ...x.slice(slices), ...constant.map((k) => tangents[k]!)];
-        out = push([...moving, ...sliced, ...constant].map((k) => points[k]), directions, values);
+        const pushed = push(
+          [...moving, ...sliced, ...constant].map((k) => points[k]),
+          directions,
+          call(this.loop, [index, ...points]),
+        );
+        out = pushed.tangents;
+        const { values } = pushed;
         const outside = values.slice(count, count + this.#kept);
         return {
           carries: [...values.slice(0, count), ...moving.map((k) => out[k] ?? zero(values[k]))],
@@ -153,11 +160,14 @@ class LoopUnit implements Unit {
       const at = (list: readonly Tensor[], k: number): Tensor | null =>
         moving.includes(k) ? list[count + moving.indexOf(k)] : null;
       let next = this.#kept;
-      return [
-        ...range(0, count).map((k) => at(carries, k)),
-        ...range(0, this.#kept).map((k) => (out[count + k] ? kept[next++] : null)),
-        ...range(0, count).map((k) => at(before, k)),
-      ];
+      return {
+        values: [...carries.slice(0, count), ...kept.slice(0, this.#kept), ...before.slice(0, count)],
+        tangents: [
+          ...range(0, count).map((k) => at(carries, k)),
+          ...range(0, this.#kept).map((k) => (out[count + k] ? kept[next++] : null)),
+          ...range(0, count).map((k) => at(before, k)),
+        ],
+      };
     }
   };
 
