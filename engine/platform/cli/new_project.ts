@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { optionalVersions } from "../optional_packages.mjs";
@@ -6,6 +6,19 @@ import { ownType, packageRoot } from "../package_root.ts";
 import { version } from "./version.ts";
 
 const template = fileURLToPath(new URL("../../../scripts/project/", import.meta.url));
+
+/**
+ * The folder or file that this package is, or was installed from; undefined where npm's registry, or another program
+ * than npm, gave it.
+ */
+async function ownSource(): Promise<string | undefined> {
+  if (ownType === "ts") return fileURLToPath(packageRoot);
+  const modules = fileURLToPath(new URL("../", packageRoot));
+  const lock = await readFile(join(modules, ".package-lock.json"), "utf8").catch(() => "{}");
+  const { packages } = JSON.parse(lock) as { packages?: Record<string, { resolved?: string }> };
+  const source = packages?.["node_modules/voxgrad"]?.resolved;
+  return source?.startsWith("file:") ? resolve(modules, "..", source.slice("file:".length)) : undefined;
+}
 
 /**
  * Makes a project: scripts that train and segment, a page, and a package.json with what they need.
@@ -19,8 +32,8 @@ export async function newProject(folder: string): Promise<number> {
     return 1;
   }
   await cp(template, folder, { recursive: true });
-  // A clone makes projects that use its sources, whether or not their version is published.
-  const clone = ownType === "ts" ? relative(resolve(folder), fileURLToPath(packageRoot)) || "." : undefined;
+  // A clone, and a tarball of `npm pack`, make projects that use them, whether or not their version is published.
+  const source = await ownSource();
   const { "@sparticuz/chromium": swiftShader, esbuild, webgpu } = optionalVersions;
   const project = {
     name: basename(resolve(folder)).toLowerCase().replace(/[^a-z0-9._-]+/g, "-").replace(/^[._-]+/, "") || "project",
@@ -32,7 +45,11 @@ export async function newProject(folder: string): Promise<number> {
       page: "esbuild --servedir=. --serve=127.0.0.1:8000",
       doctor: "voxgrad doctor",
     },
-    dependencies: { voxgrad: clone ? `file:${clone}` : version(), esbuild, webgpu },
+    dependencies: {
+      voxgrad: source === undefined ? version() : `file:${relative(resolve(folder), source) || "."}`,
+      esbuild,
+      webgpu,
+    },
     // SwiftShader, a driver for the CPU where there is no other.
     ...(process.platform === "linux" && process.arch === "x64" &&
       { optionalDependencies: { "@sparticuz/chromium": swiftShader } }),
@@ -40,6 +57,6 @@ export async function newProject(folder: string): Promise<number> {
   await writeFile(join(folder, "package.json"), `${JSON.stringify(project, null, 2)}\n`);
   await writeFile(join(folder, ".gitignore"), "node_modules/\nruns/\n*.nii.gz\n");
   console.log(`${folder} is made: cd ${folder} && npm i && npm start; its README.md says what else there is`);
-  if (clone) console.log("It uses this clone; its page loads what npm run build writes here");
+  if (ownType === "ts") console.log("It uses this clone; its page loads what npm run build writes here");
   return 0;
 }

@@ -149,19 +149,23 @@ export function config<D extends ConfigDefaults>(
     throw new ConfigError(`${problem}\n\n${describe(entries)}`);
   };
 
-  // mri parses "-1" as a flag; "--key=-1" is a value.
+  const places = [...entries].filter(([, { rules }]) => rules.positional).map(([key]) => key);
+  const keyOf = (name: string): string =>
+    entries.has(name) ? name : name.replace(/-([a-z])/g, (_, c) => c.toUpperCase());
+
+  // mri parses "-1" as a flag; "--key=-1" is a value. It gives every flag the next word; "--overwrite DATA" is two.
   const words: string[] = [];
   for (const word of args) {
-    const before = words.at(-1);
-    const isValue = /^-[\d.]/.test(word) && before !== undefined && /^--[^=]+$/.test(before);
-    if (isValue) words[words.length - 1] = `${before}=${word}`;
+    const [, name] = /^--([^=]+)$/.exec(words.at(-1) ?? "") ?? [];
+    const isFlag = places.length > 0 && typeof entries.get(keyOf(name ?? ""))?.value === "boolean";
+    if (name && /^-[\d.]/.test(word)) words[words.length - 1] = `--${name}=${word}`;
+    else if (isFlag && !/^(-|true$|false$)/.test(word)) words.splice(-1, 1, `--${name}=true`, word);
     else words.push(word);
   }
   const names = [...new Set(words.map((word) => /^--?([^=]+)/.exec(word)?.[1]).filter((name) => name !== undefined))];
   // Everything is read as strings; the defaults determine the type.
   const { _: loose, ...given } = mri(words, { string: names }) as { _: string[]; [key: string]: unknown };
   if (given.help !== undefined && !entries.has("help")) throw new HelpRequest(describe(entries));
-  const places = [...entries].filter(([, { rules }]) => rules.positional).map(([key]) => key);
   for (const [index, word] of loose.entries()) {
     const key = places[index] ?? complain(`Unexpected "${word}": values follow a key, as in --key ${word}`);
     if (given[key] !== undefined) complain(`${key} is given twice: "${word}" and --${key}`);
@@ -172,7 +176,7 @@ export function config<D extends ConfigDefaults>(
   for (const [key, { value }] of entries) values[key] = value;
   const seen = new Set<string>();
   for (const [name, text] of Object.entries(given)) {
-    const key = entries.has(name) ? name : name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const key = keyOf(name);
     const known = entries.get(key) ?? complain(`Unknown key --${name}${nearest(key, [...entries.keys()])}`);
     if (Array.isArray(text) || seen.has(key)) complain(`--${key} is given more than once`);
     seen.add(key);

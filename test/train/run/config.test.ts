@@ -100,6 +100,15 @@ test("config() takes values without a key for positional entries, in order", () 
   const places = { data: entry("", "", { positional: true }), out: entry("", "", { positional: true }), n: 1 };
   assert.equal(config(places, ["here", "--n", "2", "there"]), { data: "here", out: "there", n: 2 });
   assert.equal(config(places, ["--out", "there", "here"]), { data: "here", out: "there", n: 1 });
+  const flags = { ...places, dryRun: false };
+  assert.equal(config(flags, ["--dry-run", "here", "--out", "there"]), {
+    data: "here",
+    out: "there",
+    n: 1,
+    dryRun: true,
+  });
+  assert.equal(config(flags, ["--dryRun", "false", "here"]), { data: "here", out: "", n: 1, dryRun: false });
+  assert.equal(config(flags, ["--no-dryRun", "here"]), { data: "here", out: "", n: 1, dryRun: false });
   assert.throws(() => config(places, ["a", "b", "c"]), /Unexpected "c"/);
   assert.throws(() => config(places, ["a", "--data", "b"]), /data is given twice/);
 });
