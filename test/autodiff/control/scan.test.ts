@@ -153,8 +153,8 @@ test("vmap() of scan() maps carries, slices and captured weights, and grad() of 
       inAxes[1] === 0 ? batch.h : start().h,
       inAxes[2] === 1 ? batch.x : inputs(n).x,
     ] as [any, Tensor, Tensor];
-    for (const  of of[f, g]) {
-      const [ours, theirs] = [scan, unrolled].map((loop) => vmap(of(loop as Loop), { inAxes: [...inAxes] })(...args));
+    for (const wrap of [f, g]) {
+      const [ours, theirs] = [scan, unrolled].map((loop) => vmap(wrap(loop as Loop), { inAxes: [...inAxes] })(...args));
       assert.is(shapes(ours), shapes(theirs));
       near(await values(ours), await values(theirs), 1e-5, `${inAxes}`);
     }
