@@ -21,6 +21,10 @@ export { conv1d, conv2d, conv3d, convTranspose1d, convTranspose2d, convTranspose
 export { einsum } from "./linear/einsum.ts";
 export { cosineMatching } from "./linear/cosine_matching.ts";
 export { cosineSimilarity } from "./linear/cosine_similarity.ts";
+export { cholesky } from "./matrix/cholesky.ts";
+export { det, slogdet } from "./matrix/det.ts";
+export { eigh } from "./matrix/eigh.ts";
+export { inverse, solve, solveTriangular } from "./matrix/solve.ts";
 export { resize } from "./sampling/resize.ts";
 export { resampleVolume } from "./sampling/resample.ts";
 export { resampleLabels } from "./sampling/resample_labels.ts";

@@ -197,6 +197,17 @@ export const kernels: Cases = {
   "outer product": product([53, 1], [1, 59]),
   "matmul of a batch": product([5, 19, 33], [5, 33, 17]),
   "matmul of a broadcast batch": product([3, 1, 19, 13], [5, 13, 17]),
+  "small matrices": withGradients(
+    () => [t([37, 7, 7], 1).mul(0.3).add(vg.eye(7).mul(2)), t([37, 7, 3], 2)],
+    (a, b) => {
+      const product = a.matmul(a.swapAxes({ axes: [1, 2] }));
+      const factors = vg.cholesky(product);
+      const columns = vg.solve(a, b).add(vg.solveTriangular(factors, b)).sum({ axes: [1, 2] });
+      return columns.add(vg.det(a)).add(vg.slogdet(product)[1]).add(vg.slogdet(a)[0]).add(
+        vg.eigh(product)[0].sqrt().sum({ axes: [1] }),
+      );
+    },
+  ),
   "resize, nearest": unary([3, 2, 21, 27], (x) => vg.resize(x, { size: [30, 19], mode: "nearest" })),
   "resize, cubic with aligned corners": unary(
     [1, 1, 51, 47],

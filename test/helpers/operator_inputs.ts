@@ -44,6 +44,14 @@ export const distinct = (by = 0): (...shape: number[]) => Input =>
     order.forEach((place, rank) => (values[place] = (2 * (rank + 0.5 + by)) / count - 1));
     return values;
   });
+/** Matrices of n rows, far from singular and from equal eigenvalues. */
+export const matrices = (n: number): (...batch: number[]) => Input => (...batch) =>
+  input((count, seed) =>
+    noise(count, seed).map((x, k) => {
+      const place = k % (n * n);
+      return 0.5 * x + (place % (n + 1) === 0 ? 2 + place / (n + 1) : 0);
+    })
+  )(...batch, n, n);
 /** Ascending in each row. */
 export const ascending = input((count) => Float32Array.from({ length: count }, (_, i) => (2 * i + 1) / count - 1));
 export const whole = (least: number, above: number): Values =>

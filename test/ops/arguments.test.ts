@@ -181,7 +181,7 @@ for (const e of entries) {
 /** Operators that compute in f32 alone; f16 goes there and back. */
 const floats = new RegExp(
   "^(softmax|logSoftmax|cosineSimilarity|cosineMatching|matmul|conv.*|.*Norm|weightStandardize|.*Pool([123]d)?|" +
-    "resize|resampleVolume|affineGrid|gridSample)$",
+    "resize|resampleVolume|affineGrid|gridSample|solve(Triangular)?|inverse|det|slogdet|cholesky|eigh)$",
 );
 
 /** The dtypes that an operator takes in place of that of input k. */

@@ -12,6 +12,7 @@ import {
   key,
   labels,
   mask,
+  matrices,
   points,
   positive,
   truth,
@@ -235,6 +236,16 @@ const indexing = [
   op("einsum", [any(2, 1, 4), any(3, 5, 4), any(5)], null, { before: ["b...k,...jk,j->...b"], about: "three" }),
 ];
 
+const linearAlgebra = [
+  op("solve", [matrices(3)(2, 1), any(4, 3, 2)]),
+  op("solve", [matrices(5)(), any(5)], null, { about: "vector" }),
+  ...["inverse", "cholesky"].map((name) => op(name, [matrices(4)(2)])),
+  ...[true, false].map((upper) => op("solveTriangular", [matrices(5)(2), any(5, 3)], { upper })),
+  ...[2, 3, 5].map((n) => op("det", [matrices(n)(2)], null, { about: `${n} rows` })),
+  op("slogdet", [matrices(4)(2)]),
+  ...[2, 3, 5].map((n) => op("eigh", [matrices(n)(2)], null, { about: `${n} rows` })),
+];
+
 const networks = [
   op("matmul", [any(3, 5), any(5, 4)]),
   op("matmul", [any(2, 1, 3, 5), any(3, 5, 4)], null, { about: "batches" }),
@@ -323,6 +334,7 @@ export const allEntries: readonly Entry[] = [
   ...reductions,
   ...movement,
   ...indexing,
+  ...linearAlgebra,
   ...networks,
   ...sampling,
   ...masks,
