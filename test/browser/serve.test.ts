@@ -1,5 +1,5 @@
 import { request } from "node:http";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -67,6 +67,23 @@ test("voxgrad serve shows what a script throws, and runs it again with other arg
     assert.is(await page.locator("#error").isVisible(), false);
     assert.match((await page.locator("#log").textContent())!, "arguments --steps|2\n");
   });
+});
+
+test("voxgrad serve gives the folder that the visitor chooses to --data, also one whose name has a space", async () => {
+  const place = await mkdtemp(join(tmpdir(), "voxgrad-serve-"));
+  const scans = join(place, "my scans");
+  await mkdir(scans);
+  await writeFile(join(scans, "dataset.json"), "{}");
+  try {
+    await visit(script, ["--data", "old scans", "--steps", "1"], async (page) => {
+      await page.locator("#folder").setInputFiles(scans);
+      assert.is(await page.locator("#args").inputValue(), '--steps 1 --data "my scans"');
+      await page.locator("#again").click();
+      await page.locator("#log").filter({ hasText: "arguments --steps|1|--data|my scans\n" }).waitFor();
+    });
+  } finally {
+    await rm(place, { recursive: true, force: true });
+  }
 });
 
 test("voxgrad serve --profile lists kernels and offers the trace", async () => {

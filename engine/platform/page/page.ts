@@ -22,7 +22,8 @@ const run = (await (await fetch("run.json")).json()) as { script: string; args: 
 let worker: Worker | undefined;
 
 element("title").textContent = document.title = run.script;
-args.value = run.args.map((word) => (/[\s"]/.test(word) ? JSON.stringify(word) : word)).join(" ");
+const quoted = (word: string): string => (/[\s"]/.test(word) ? JSON.stringify(word) : word);
+args.value = run.args.map(quoted).join(" ");
 element<HTMLFormElement>("controls").addEventListener("submit", (event) => {
   event.preventDefault();
   start();
@@ -38,8 +39,8 @@ folder.addEventListener("change", () => {
   const note = element("data");
   note.textContent = `${folder.files!.length} files of ${chosen} are at hand; they stay on this machine.`;
   note.hidden = false;
-  if (!/(^|\s)--data(\s|=|$)/.test(args.value)) args.value = `${args.value} --data ${chosen}`.trim();
-  else args.value = args.value.replace(/(^|\s)--data[\s=]+\S+/, `$1--data ${chosen}`);
+  const others = args.value.replace(/(^|\s)--data(?:[\s=]+("(?:[^"\\]|\\.)*"|\S+)|$)/, "");
+  args.value = `${others} --data ${quoted(chosen)}`.trim();
 });
 start();
 
