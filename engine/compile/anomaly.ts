@@ -1,9 +1,10 @@
 /** A debug mode that locates the first non-finite value. */
-import { callSite } from "../core/call_site.ts";
+import { userCall } from "../core/call_site.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkFlag, checkFunction, checkOptions, VoxgradError } from "../core/errors.ts";
 import { ancestors, inputsOf, ruleUnderWay, type Tensor, watchNodes } from "../core/tensor.ts";
 import { cast, isFinite, isNaN, logicalNot } from "../ops/elementwise/elementwise.ts";
+import * as operators from "../ops/mod.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { sum } from "../ops/reduce/reduce.ts";
 import { reshape } from "../ops/shape/reshape.ts";
@@ -22,8 +23,19 @@ function originOf(): Origin {
   const forward = ruleUnderWay();
   if (forward?.source.kind !== "op") return { stack, forward: null };
   const { op, inputs } = forward.source;
-  // The line that called the operator is more helpful than the one that called grad.
-  return { stack: origins.get(forward)?.stack ?? stack, forward: `${op.name} of ${inputs.join(", ")}` };
+  const of = `${op.name} of ${inputs.join(", ")}`;
+  // The call of the operator is more helpful than that of grad.
+  const own = origins.get(forward);
+  if (!own) return { stack, forward: of };
+  const name = userCall(own.stack)?.callee;
+  return { stack: own.stack, forward: !name || name === op.name ? of : `${name} (${of})` };
+}
+
+/** Gives exported functions their names, which V8 shows in stacks: wrapped ones have none of their own. */
+function nameOperators(): void {
+  for (const [name, f] of Object.entries({ ...operators, ...operators.random })) {
+    if (typeof f === "function" && f.name !== name) Object.defineProperty(f, "name", { value: name });
+  }
 }
 
 /** V8 keeps 10 frames by default, all of which may be inside the engine. */
@@ -49,6 +61,7 @@ export async function detectAnomaly<T>(f: () => Promise<T>, options: { infinitie
   checkOptions("detectAnomaly", options, ["infinities"]);
   checkFlag("detectAnomaly", "infinities", options.infinities);
   const { infinities = false } = options;
+  nameOperators();
   const before = anomalyCheck();
   const errors = Error as { stackTraceLimit?: number };
   const frames = errors.stackTraceLimit;
@@ -107,8 +120,9 @@ function describe(t: Tensor): string {
   const { op, inputs } = t.source;
   const own = `${op.name}, the output ${t} of ${inputs.join(", ")}`;
   const origin = origins.get(t);
-  const site = callSite(origin?.stack);
-  return origin?.forward
-    ? `the derivative of ${origin.forward}, called${site || " by the function"} (${own})`
-    : `${own}${site && `, called${site}`}`;
+  const call = userCall(origin?.stack);
+  const called = call ? `, called at ${call.place}` : "";
+  if (origin?.forward) return `the derivative of ${origin.forward}${called || ", called by the function"} (${own})`;
+  // What the user wrote may consist of several operators.
+  return call?.callee && call.callee !== op.name ? `${call.callee}${called} (${own})` : `${own}${called}`;
 }

@@ -19,11 +19,11 @@ declare module "../core/tensor.ts" {
 }
 
 for (const [name, operator] of Object.entries(table)) {
-  Object.defineProperty(Tensor.prototype, name, {
-    configurable: true,
-    writable: true,
-    value(this: Tensor, ...rest: unknown[]) {
+  // Named, for stacks of errors.
+  const { [name]: value } = {
+    [name](this: Tensor, ...rest: unknown[]): unknown {
       return (operator as (...args: unknown[]) => unknown)(this, ...rest);
     },
-  });
+  };
+  Object.defineProperty(Tensor.prototype, name, { configurable: true, writable: true, value });
 }

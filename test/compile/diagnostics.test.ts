@@ -6,6 +6,7 @@ import * as vg from "../../engine/mod.ts";
 import { compile, detectAnomaly, evaluate, grad, ones, Tensor, tensor } from "../../engine/mod.ts";
 import { floorsOf, kernelTable, type KernelTime } from "../../engine/gpu/kernel_table.ts";
 import { Recorder } from "../../engine/gpu/profile.ts";
+import { mse } from "../../engine/nn/mod.ts";
 import { noise } from "../helpers/noise.ts";
 import { message } from "../helpers/refuse.ts";
 
@@ -53,7 +54,7 @@ test("detectAnomaly() sees composites, reductions and convolutions", async () =>
   assert.match(overflow, /^add, /);
   assert.match(await infinity(() => ones([10]).mul(1e38).sum().item()), /^sum, the output Tensor\(f32\[\]\)/);
   const conv = (): Tensor => vg.conv2d(ones([1, 1, 3, 3]).mul(1e30), ones([1, 1, 2, 2]).mul(1e30));
-  assert.match(await infinity(() => conv().data()), /^conv, .*: 4 of 4 values/);
+  assert.match(await infinity(() => conv().data()), /^conv2d, called at \S* \(conv, .*\): 4 of 4 values/);
 });
 
 test("detectAnomaly() names the operator whose derivative is at fault, and where that was called", async () => {
@@ -73,6 +74,19 @@ test("detectAnomaly() names the operator whose derivative is at fault, and where
   assert.is(Number(/test\.ts:(\d+)/.exec(forward)![1]), line, "the line of the call of sqrt");
   const pole = await infinity(() => grad((x: Tensor) => x.sqrt().sum())(tensor([1, 0, 4])).data());
   assert.match(pole, /^the derivative of sqrt .*: 1 of 3 values are not finite$/);
+});
+
+test("detectAnomaly() names what the script called where it consists of several operators", async () => {
+  const zero = vg.zeros([2, 4]);
+  const at = String.raw`called at \S*diagnostics\.test\.ts:\d+:\d+`;
+  const cases: [() => Tensor, string][] = [
+    [() => vg.rmsNorm(zero, { eps: 0 }), `^rmsNorm, ${at} \\(mul, the output .*\\): 8 of 8 values are NaN$`],
+    [() => vg.layerNorm(zero, { eps: 0 }), `^layerNorm, ${at} \\(groupNorm, `],
+    [() => zero.norm({ ord: -1 }), `^norm, ${at} \\(`],
+    [() => mse(tensor([Infinity]), tensor([Infinity])), `^mse, ${at} \\(sub, `],
+    [() => grad((x: Tensor) => x.std())(zero), `^the derivative of std \\(square of .*\\), ${at} \\(mul, `],
+  ];
+  for (const [f, told] of cases) assert.match(await anomaly(() => f().data()), new RegExp(told));
 });
 
 test("detectAnomaly() looks into compiled functions, and at what they are given", async () => {

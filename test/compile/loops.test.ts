@@ -67,6 +67,11 @@ test("scan() with checkpoint keeps states in number as the square root of the st
   const [state, slice] = [4 * 15, 4 * 5];
   const rest = (await bytesOf(16, true)) - 4 * (2 * state + slice);
   for (const n of [64, 256, 1024, 4096]) assert.is((await bytesOf(n, true)) - rest, Math.sqrt(n) * (2 * state + slice));
+  // A step costs no more dispatches where there are more steps, and its kernels are the same.
+  const planned = (n: number) => compile(grad(loss({ checkpoint: true }))).plan(w, h, filled([n, 1, 5], 3));
+  const [short, long] = [await planned(64), await planned(4096)];
+  assert.ok(long.dispatches / 4096 <= short.dispatches / 64, `${long.dispatches} and ${short.dispatches} dispatches`);
+  assert.equal([long.kernels, long.pipelines], [short.kernels, short.pipelines]);
   // Of a prime number of steps some are left over, and the slices of the others are copied.
   const [few, all] = [await bytesOf(1009, true), await bytesOf(1009, false)];
   assert.ok(few - 1009 * slice < all / 8, `${few} of ${all} bytes`);
