@@ -88,6 +88,7 @@ const slowest = [
   "models/alpnet/train_alpnet",
   "ops/operators_batch",
   "scripts/predict_script",
+  "scripts/examples",
   "models/unet/unet",
   "train/run/run_sources",
   "models/conresnet/train_conresnet",

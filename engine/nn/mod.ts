@@ -24,6 +24,7 @@ export {
   norm,
   normParameters,
 } from "./layers.ts";
+export { linear, linearParameters } from "./linear.ts";
 export { batchNormParameters, runningBatchNorm } from "./batch_norm.ts";
 export type { BatchNormParameters, BatchStatistics } from "./batch_norm.ts";
 export type { Affine, ConvParameterOptions } from "./layers.ts";

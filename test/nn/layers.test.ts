@@ -55,6 +55,25 @@ test("xavierNormal() and xavierUniform() have Glorot's deviation, orthogonal() o
   refuses(() => nn.xavierUniform(random.key(1), { shape: [3] }), /xavierUniform: a weight has two axes or more/);
 });
 
+test("linear() is x W' + b along the last axis, with and without bias", async () => {
+  const [x, weight, bias] = [wave([2, 3, 5], 0.3), wave([4, 5], 1.1), wave([4], 2)];
+  const wanted = Array.from({ length: 24 }, (_, k) => {
+    const [row, column] = [Math.floor(k / 4), k % 4];
+    return Array.from({ length: 5 }, (_, i) => x[5 * row + i] * weight[5 * column + i]).reduce((a, b) => a + b, 0);
+  });
+  const params = { weight: tensor(weight, { shape: [4, 5] }), bias: tensor(bias) };
+  const input = tensor(x, { shape: [2, 3, 5] });
+  near(await nn.linear({ weight: params.weight }, input).data(), wanted, 1e-6, "without bias");
+  const y = nn.linear(params, input);
+  assert.equal(y.shape, [2, 3, 4]);
+  near(await y.data(), wanted.map((v, k) => v + bias[k % 4]), 1e-6, "with bias");
+  const initial = nn.initialize(random.key(1), nn.linearParameters(500, 300));
+  assert.equal([initial.weight.shape, initial.bias!.shape], [[300, 500], [300]]);
+  assert.ok(Math.abs(await initial.weight.std().item() / Math.sqrt(2 / 500) - 1) < 0.01);
+  assert.is(nn.linearParameters(5, 4, { bias: false }).bias, undefined);
+  await refuses(() => nn.linear(params, tensor([1, 2])), /^linear: x is \[\.\.\., inputs\] and the weight/);
+});
+
 test("initialize() gives a parameter what its key and path say, whatever else there is", async () => {
   const weight = () => nn.heParameter([4, 3, 5]);
   const first = (seed: number, specification: any) => nn.initialize(random.key(seed), specification);
