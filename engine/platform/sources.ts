@@ -34,9 +34,9 @@ export const isPath = (source: unknown): source is string => typeof source === "
  *   is no source of a file
  * @example
  * ```ts
- * import { readVolume } from "voxgrad/imaging";
+ * import { readSource } from "voxgrad/train";
  *
- * const volume = await readVolume(new URL("https://example.org/scan.nii.gz"));
+ * const { bytes, name } = await readSource(new URL("https://example.org/scan.nii.gz"));
  * ```
  */
 export async function readSource(source: FileSource): Promise<SourceBytes> {

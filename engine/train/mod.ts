@@ -67,7 +67,8 @@ export { stepMetrics } from "./loop/pseudo_dice.ts";
 
 export { writeComparison, writeReport } from "./report/report.ts";
 export { openRun, readJson, RunFolder } from "./run/run_folder.ts";
-export type { FileSource } from "../platform/sources.ts";
+export { readSource } from "../platform/sources.ts";
+export type { FileSource, SourceBytes } from "../platform/sources.ts";
 export { setHost } from "../platform/host.ts";
 export type { HostOptions } from "../platform/host.ts";
 export { directoryFiles } from "../platform/files/directory_files.ts";

@@ -39,6 +39,15 @@ test("links of the guides lead to files", () => {
   }
 });
 
+test("guides, changelog and measurements hold no marks of a merge", () => {
+  for (const file of [...guides, "CHANGELOG.md", "bench/RESULTS.md"]) {
+    const marks = readFileSync(join(ROOT, file), "utf8").split("\n").filter((line) =>
+      /^\|? ?(?:<{7}|={7}|>{7})/.test(line)
+    );
+    assert.equal(marks, [], file);
+  }
+});
+
 test("README.md has at most 120 lines, ARCHITECTURE.md 150", () => {
   for (const [file, most] of [["README.md", 120], ["ARCHITECTURE.md", 150]] as const) {
     const lines = readFileSync(join(ROOT, file), "utf8").trimEnd().split("\n").length;

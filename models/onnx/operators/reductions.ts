@@ -1,8 +1,8 @@
 /** Reductions, orders, and losses. */
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, where } from "../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "./graph.ts";
-import { Known, known, lacks, toNumbers } from "./values.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, where } from "../../../engine/mod.ts";
+import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import { Known, known, lacks, toNumbers } from "../values.ts";
 
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 type Over = { axes?: readonly number[]; keepDims: boolean };
@@ -13,7 +13,7 @@ const reduce =
     const keepDims = call.integer("keepdims", 1) === 1;
     const x = call.inputs[0];
     if (host && x instanceof Known && (!axes || x.shape.length <= 1)) {
-      return known(keepDims ? x.shape.map(() => 1) : [], [host(x.data)], x.type);
+      return known(keepDims ? x.shape.map(() => 1) : [], [host(x.list)], x.type);
     }
     const none = axes === undefined || axes.length === 0;
     if (none && call.integer("noop_with_empty_axes", 0)) return call.t(0);

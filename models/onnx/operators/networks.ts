@@ -1,8 +1,8 @@
 /** Products, convolutions, pooling, norms and interpolation. */
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, where } from "../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "./graph.ts";
-import { lacks, typeOf } from "./values.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, where } from "../../../engine/mod.ts";
+import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import { lacks, typeOf } from "../values.ts";
 
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
@@ -299,6 +299,6 @@ export const networks: Readonly<Record<string, OnnxOperator>> = {
       alignCorners: call.integer("align_corners", 0) === 1,
     });
   },
-  Det: () => lacks("determinants"),
+  Det: (call) => vg.det(call.t(0)),
   MaxUnpool: () => lacks("MaxUnpool"),
 };

@@ -1,8 +1,8 @@
 /** Operators of single elements. */
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, where } from "../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "./graph.ts";
-import { dtypeOf, isFloatType, Known, lacks, type Single, toTensor, typeOf } from "./values.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, where } from "../../../engine/mod.ts";
+import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import { dtypeOf, isFloatType, Known, lacks, type Single, toTensor, typeOf } from "../values.ts";
 
 type Unary = (x: Tensor, call: Call) => Tensor;
 const float = (x: Tensor): boolean => x.dtype === "f32";
@@ -46,7 +46,7 @@ function cast(x: Single, type: number): Single {
   if (type === 8 || type > 13) lacks(type === 8 ? "strings" : `values of type ${type}`);
   if (x instanceof Known) {
     const whole = !isFloatType(type);
-    return new Known(x.shape, x.data.map((v) => (type === 9 ? Number(v !== 0) : whole ? Math.trunc(v) : v)), type);
+    return new Known(x.shape, x.list.map((v) => (type === 9 ? Number(v !== 0) : whole ? Math.trunc(v) : v)), type);
   }
   const y = toTensor(x).cast(dtypeOf(type));
   // Integers of 8 and 16 bits wrap around.

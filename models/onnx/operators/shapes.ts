@@ -1,10 +1,23 @@
 /** Operators that move values, and what shapes are computed with. */
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, where } from "../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "./graph.ts";
-import { fromFile, Known, known, lacks, shapeOf, type Single, toNumbers, typeOf, vector } from "./values.ts";
-import type { OnnxTensor } from "./protobuf.ts";
-import { dtypeOf } from "./values.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, where } from "../../../engine/mod.ts";
+import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import {
+  dtypeOf,
+  fromFile,
+  isFloatType,
+  Known,
+  known,
+  lacks,
+  rearranged,
+  shapeOf,
+  type Single,
+  toNumbers,
+  toTensor,
+  typeOf,
+  vector,
+} from "../values.ts";
+import type { OnnxTensor } from "../messages.ts";
 
 const product = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1);
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
@@ -49,13 +62,21 @@ function sliced(call: Call): Single {
     }
     [start[axis], end[axis], step[axis]] = [a, Math.max(a, b), Math.abs(steps[k])];
   });
-  if (x instanceof Known && rank === 1) {
-    const list = flips.length ? [...x.data].reverse() : x.data;
-    return vector(list.filter((_, i) => i >= start[0] && i < end[0] && (i - start[0]) % step[0] === 0), x.type);
+  if (isShape(x)) {
+    const shape = start.map((from, k) => Math.ceil((end[k] - from) / step[k]));
+    const inner = (i: number, k: number): number => start[k] + i * step[k];
+    return rearranged(
+      x,
+      shape,
+      (at) => at.map((i, k) => flips.includes(k) ? x.shape[k] - 1 - inner(i, k) : inner(i, k)),
+    );
   }
   const t = call.t(0);
   return (flips.length ? t.flip({ axes: flips }) : t).slice({ start, end, step });
 }
+
+/** Whether a value is of the arithmetic of shapes and scales, which stays on the host. */
+const isShape = (x: Single): x is Known => x instanceof Known && (!isFloatType(x.type) || x.shape.length < 2);
 
 /** Indices with negative ones counted from the end. */
 const wrapped = (indices: Tensor, n: number): Tensor => where(indices.less(0), indices.add(n), indices);
@@ -64,7 +85,7 @@ function gather(call: Call): Single {
   const [x, indices] = [call.single(0), call.single(1)];
   const axis = positive(call.integer("axis", 0), shapeOf(x).length);
   if (x instanceof Known && indices instanceof Known && x.shape.length === 1) {
-    return new Known(indices.shape, indices.data.map((i) => x.data[positive(i, x.data.length)]), x.type);
+    return new Known(indices.shape, indices.list.map((i) => x.data[positive(i, x.data.length)]), x.type);
   }
   return call.t(0).take(wrapped(call.t(1).cast("i32"), shapeOf(x)[axis]), { axis });
 }
@@ -247,12 +268,23 @@ export const shapes: Readonly<Record<string, OnnxOperator>> = {
     const rest = [...shapeOf(x)];
     return reshaped(x, Array.from({ length: rank }, (_, k) => (axes.includes(k) ? 1 : rest.shift()!)));
   },
-  Transpose: (call) => call.t(0).transpose(call.list("perm") ? { axes: call.list("perm")! } : {}),
+  Transpose: (call) => {
+    const [x, axes] = [call.single(0), call.list("perm")];
+    if (isShape(x)) {
+      const order = axes ?? x.shape.map((_, k) => x.shape.length - 1 - k);
+      return rearranged(
+        x,
+        order.map((axis) => x.shape[axis]),
+        (at) => x.shape.map((_, axis) => at[order.indexOf(axis)]),
+      );
+    }
+    return toTensor(x).transpose(axes ? { axes } : {});
+  },
   Concat: (call) => {
     const axis = call.integer("axis", 0);
     const list = call.inputs;
     if (list.every((x) => x instanceof Known && x.shape.length === 1)) {
-      return vector((list as Known[]).flatMap((x) => x.data), (list[0] as Known).type);
+      return vector((list as Known[]).flatMap((x) => x.list), (list[0] as Known).type);
     }
     return vg.concat(list.map((_, k) => call.t(k)), { axis });
   },

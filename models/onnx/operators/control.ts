@@ -1,8 +1,8 @@
 /** Recurrent networks, branches and loops, sequences, windows of signals. */
-import * as vg from "../../engine/mod.ts";
-import { type Tensor } from "../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "./graph.ts";
-import { Known, known, lacks, shapeOf, type Single, toTensor, type Value, vector } from "./values.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor } from "../../../engine/mod.ts";
+import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import { Known, known, lacks, shapeOf, type Single, toTensor, type Value, vector } from "../values.ts";
 
 type Step = (x: Tensor, state: Tensor[]) => Tensor[];
 
@@ -54,7 +54,7 @@ const stacked = (list: readonly Value[]): Value =>
   list.every((v) => v instanceof Known)
     ? known(
       [list.length, ...(list[0] as Known).shape],
-      (list as Known[]).flatMap((v) => v.data),
+      (list as Known[]).flatMap((v) => v.list),
       (list[0] as Known).type,
     )
     : vg.stack(list.map((v) => toTensor(v)));

@@ -1,0 +1,207 @@
+/** A model of an ONNX file as a function of parameters and inputs. */
+import { check, type DType, listed, show, Tensor, type TypedArray, VoxgradError } from "../../engine/mod.ts";
+import { type FileSource, readSource } from "../../engine/train/mod.ts";
+import { operatorOf, runGraph } from "./graph.ts";
+import {
+  numbersOf,
+  type OnnxFile,
+  type OnnxGraph,
+  type OnnxTensor,
+  type OnnxValueInfo,
+  readModel,
+} from "./messages.ts";
+import { operators } from "./operators/mod.ts";
+import { withWeights } from "./save.ts";
+import { dtypeOrNull, fromFile, isFloatType, Known, nameOf, toTensor, UnsupportedOnnx, type Value } from "./values.ts";
+import type { OnnxInput, OnnxModel, OnnxOptions, OnnxParams } from "./open_onnx.ts";
+
+const OLDEST = 7;
+const LATEST = 21;
+
+/** Inputs that operators take as numbers of the file, by index: no derivative reaches them. */
+const FIXED: Readonly<Record<string, readonly number[]>> = {
+  BatchNormalization: [3, 4],
+  Dropout: [1, 2],
+  Pad: [1, 2, 3],
+  Range: [0, 1, 2],
+  Resize: [1, 2, 3],
+  Upsample: [1],
+};
+
+export async function openOnnxFile(source: FileSource, { external = {} }: OnnxOptions): Promise<OnnxModel> {
+  const { bytes, name } = await readSource(source);
+  const file = parsed(bytes, name);
+  const { graph, opset, producer, metadata } = file;
+  check(
+    opset >= OLDEST && opset <= LATEST,
+    "openOnnx",
+    () =>
+      `${name}: its operators are of version ${opset}; wanted ${OLDEST} to ${LATEST}: export it again with opset 17`,
+  );
+  const missing = new Set(allNodes(graph).map(operatorOf).filter((each) => !Object.hasOwn(operators, each)));
+  if (missing.size > 0) throw new UnsupportedOnnx(`operator ${listed(missing)}`, name);
+  const stored = new Map<string, Known>();
+  for (const t of graph.initializers) stored.set(t.name, fromFile(await loaded(t, source, external)));
+  const trained = trainable(graph, stored);
+  const free = graph.inputs.filter((input) => !stored.has(input.name));
+  const odd = free.find(({ type }) => type === null);
+  if (odd) throw new UnsupportedOnnx(`the input ${show(odd.name)}, which is no tensor`, name);
+  const infos = { inputs: free.map(described), outputs: graph.outputs.map(described) };
+  return {
+    params: Object.fromEntries(trained.map((each) => [each, toTensor(stored.get(each))])),
+    ...infos,
+    opset,
+    producer,
+    metadata,
+    apply(params, inputs) {
+      const values = new Map<string, Value>(stored);
+      checkParams(params, trained);
+      for (const each of trained) values.set(each, checkedParam(each, params, stored));
+      for (const [each, value] of given(infos.inputs, inputs)) values.set(each, value);
+      const results = runGraph(file, { ...graph, initializers: [] }, values, operators);
+      return Object.fromEntries(graph.outputs.map((output, k) => [output.name, toTensor(results[k])]));
+    },
+    async save(params) {
+      checkParams(params, trained);
+      const weights = await Promise.all(trained.map(async (each) => {
+        const data = await checkedParam(each, params, stored).data() as Float32Array;
+        return [each, { type: stored.get(each)!.type, shape: stored.get(each)!.shape, data }] as const;
+      }));
+      const rest = graph.initializers.flatMap(({ name, external }) => {
+        const t = external && !trained.includes(name) ? stored.get(name)! : undefined;
+        check(!t || t.type === 1, "openOnnx", () => `save: ${show(name)} lies in a file of its own and is no float`);
+        return t ? [[name, { type: 1, shape: t.shape, data: Float32Array.from(t.data) }] as const] : [];
+      });
+      return withWeights(bytes, new Map([...weights, ...rest]));
+    },
+  };
+}
+
+function parsed(bytes: Uint8Array, name: string): OnnxFile {
+  try {
+    return readModel(bytes);
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof VoxgradError) throw new VoxgradError(`${name}: ${message}`, { cause: error });
+    throw new VoxgradError(`openOnnx: ${name} is no ONNX model, or is damaged: ${message}`, { cause: error });
+  }
+}
+
+const isGraph = (value: unknown): value is OnnxGraph => typeof value === "object" && value !== null && "nodes" in value;
+const allNodes = (graph: OnnxGraph): OnnxGraph["nodes"] =>
+  graph.nodes.flatMap((node) => [node, ...[...node.attributes.values()].filter(isGraph).flatMap(allNodes)]);
+
+/** Floats that some operator computes with. */
+function trainable(graph: OnnxGraph, stored: ReadonlyMap<string, Known>): string[] {
+  const used = new Set<string>();
+  for (const node of allNodes(graph)) {
+    const fixed = FIXED[operatorOf(node)] ?? [];
+    node.inputs.forEach((input, k) => fixed.includes(k) || used.add(input));
+  }
+  return [...stored].filter(([name, t]) => isFloatType(t.type) && used.has(name)).map(([name]) => name);
+}
+
+/** The tensor with its data, which may lie in a file of their own. */
+async function loaded(
+  t: OnnxTensor,
+  source: FileSource,
+  files: Readonly<Record<string, FileSource>>,
+): Promise<OnnxTensor> {
+  if (!t.external) return t;
+  const { location, offset, length } = t.external;
+  const parts = location.split(/[\\/]/);
+  check(
+    location !== "" && !parts.includes("..") && !/^(?:[\\/]|[A-Za-z][\w+.-]*:)/.test(location),
+    "openOnnx",
+    () => `the data of ${show(t.name)} lie in ${show(location)}; wanted a path within the model's folder`,
+  );
+  const { bytes, name } = await readSource(files[location] ?? beside(source, location));
+  const end = length === undefined ? bytes.length : offset + length;
+  check(
+    offset >= 0 && end <= bytes.length && offset <= end,
+    "openOnnx",
+    () => `${name}: ${show(t.name)} lies at bytes ${offset} to ${end}, and the file has ${bytes.length}`,
+  );
+  return { ...t, data: numbersOf(t, bytes.subarray(offset, end)) };
+}
+
+function beside(source: FileSource, location: string): FileSource {
+  const address = typeof source === "string" ? source : source instanceof URL ? source.href : "";
+  if (/^(?:https?|file):/i.test(address)) return new URL(location, address);
+  if (address !== "" && !/^(?:blob|data):/i.test(address)) {
+    return `${address.slice(0, address.search(/[^\\/]*$/))}${location}`;
+  }
+  const given = `{ external: { ${JSON.stringify(location)}: file } }`;
+  throw new VoxgradError(
+    `openOnnx: the weights lie in a file of their own, ${show(location)}; give it with the model: ${given}`,
+  );
+}
+
+const described = ({ name, type, shape }: OnnxValueInfo): OnnxInput => ({
+  name,
+  type: type === null ? "not a tensor" : nameOf(type),
+  dtype: type === null ? null : dtypeOrNull(type),
+  shape,
+});
+function checkParams(params: OnnxParams, names: readonly string[]): void {
+  const odd = Object.keys(params).filter((name) => !names.includes(name));
+  check(odd.length === 0, "openOnnx", () => `the model has no parameter ${listed(odd.map(show))}`);
+}
+function checkedParam(name: string, params: OnnxParams, stored: ReadonlyMap<string, Known>): Tensor {
+  const t = params[name];
+  const { shape } = stored.get(name)!;
+  check(
+    t instanceof Tensor && String(t.shape) === String(shape),
+    "openOnnx",
+    () => `the parameter ${show(name)} is a tensor [${shape}], got ${show(t)}`,
+  );
+  return t;
+}
+
+type Given = Tensor | number | readonly number[] | TypedArray;
+/** The inputs by name; sizes with the same name agree. */
+function given(
+  wanted: readonly OnnxInput[],
+  inputs: Tensor | Readonly<Record<string, Given>>,
+): [string, Value][] {
+  const names = wanted.map(({ name }) => name);
+  const single = inputs instanceof Tensor;
+  check(
+    !single || wanted.length === 1,
+    "openOnnx",
+    () => `the model takes ${wanted.length} inputs, ${listed(names)}; give them by name`,
+  );
+  const byName: Readonly<Record<string, Given>> = single ? { [names[0]]: inputs } : inputs;
+  const odd = Object.keys(byName).filter((name) => !names.includes(name));
+  check(odd.length === 0, "openOnnx", () => `the model has no input ${listed(odd.map(show))}; it has ${listed(names)}`);
+  const bound = new Map<string, number>();
+  return wanted.map(({ name, dtype, type, shape }) => {
+    const value = byName[name];
+    check(
+      value !== undefined,
+      "openOnnx",
+      () => `the input ${show(name)} is missing; the model takes ${listed(names)}`,
+    );
+    const own = value instanceof Tensor ? value : numbers(value as Exclude<Given, Tensor>, dtype);
+    const got = own instanceof Tensor ? own.dtype : dtype;
+    check(
+      got === dtype || (dtype === "f32" && got === "f16"),
+      "openOnnx",
+      () => `the input ${show(name)} is of type ${type} (${dtype} here), got ${show(value)}; cast it`,
+    );
+    const fits = shape === null || (shape.length === own.shape.length && shape.every((n, k) => {
+      if (typeof n === "number") return n === own.shape[k];
+      const before = bound.get(n) ?? own.shape[k];
+      if (n !== "?") bound.set(n, before);
+      return n === "?" || before === own.shape[k];
+    }));
+    check(fits, "openOnnx", () => `the input ${show(name)} has the shape [${shape?.join(", ")}], got [${own.shape}]`);
+    return [name, own];
+  });
+}
+
+/** Plain numbers are known while the graph is built, as shapes and sizes have to be. */
+function numbers(value: number | readonly number[] | TypedArray, dtype: DType | null): Known {
+  const type = dtype === "f32" ? 1 : dtype === "bool" ? 9 : 7;
+  return typeof value === "number" ? new Known([], [value], type) : new Known([value.length], Array.from(value), type);
+}

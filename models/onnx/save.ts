@@ -1,0 +1,91 @@
+/** Writes an ONNX file again with other weights: everything else stays as it was, byte for byte. */
+import { PbfReader, PbfWriter } from "pbf";
+
+interface Weights {
+  readonly type: number;
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** The fields of a message, each with its tag and content as they stand in the file. */
+function* fieldsOf(bytes: Uint8Array): Generator<{ number: number; whole: Uint8Array; content: Uint8Array }> {
+  const file = new PbfReader(bytes);
+  for (let start = 0, number; (number = file.nextField()) > 0; start = file.pos) {
+    const after = file.pos;
+    file.skip(file.type);
+    const whole = bytes.subarray(start, file.pos);
+    // A length stands before the content.
+    const inner = new PbfReader(bytes.subarray(after, file.pos));
+    const content = file.type === 2 ? inner.readBytes() : whole.subarray(0, 0);
+    yield { number, whole, content };
+  }
+}
+
+const GRAPH = 7;
+const INITIALIZER = 5;
+const NAME = 8;
+const bytesOfType: Readonly<Record<number, (data: Float32Array) => Uint8Array>> = {
+  1: (data) => bytes(data),
+  10: (data) => bytes(Uint16Array.from(data, toHalf)),
+  11: (data) => bytes(Float64Array.from(data)),
+  16: (data) => bytes(Uint16Array.from(data, toBrainFloat)),
+};
+const bytes = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+const word = new DataView(new ArrayBuffer(4));
+/** Bits of the nearest bfloat16, ties to even. */
+function toBrainFloat(x: number): number {
+  word.setFloat32(0, x);
+  const bits = word.getUint32(0);
+  return Number.isNaN(x) ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+/** Bits of the nearest half, ties to even. */
+function toHalf(x: number): number {
+  word.setFloat32(0, x);
+  const sign = (word.getUint32(0) >>> 16) & 0x8000;
+  const size = Math.abs(x);
+  if (Number.isNaN(x)) return 0x7e00;
+  if (size >= 65520) return sign | 0x7c00;
+  const exponent = Math.max(-14, Math.floor(Math.log2(size || 2 ** -24)));
+  const unit = 2 ** (exponent - 10);
+  const steps = size / unit;
+  const low = Math.floor(steps);
+  const rest = steps - low;
+  const rounded = rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+  return sign | (size < 2 ** -14 ? rounded : ((exponent + 15) << 10) + rounded - 1024);
+}
+
+/** The file with these initializers in place of its own of the same name. */
+export function withWeights(model: Uint8Array, weights: ReadonlyMap<string, Weights>): Uint8Array {
+  const file = new PbfWriter();
+  const raw = (writer: PbfWriter, part: Uint8Array): void => {
+    writer.realloc(part.length);
+    writer.buf.set(part, writer.pos);
+    writer.pos += part.length;
+  };
+  const nameOf = (tensor: Uint8Array): string => {
+    for (const { number, content } of fieldsOf(tensor)) if (number === NAME) return new TextDecoder().decode(content);
+    return "";
+  };
+  for (const field of fieldsOf(model)) {
+    if (field.number !== GRAPH) {
+      raw(file, field.whole);
+      continue;
+    }
+    const graph = new PbfWriter();
+    for (const part of fieldsOf(field.content)) {
+      const own = part.number === INITIALIZER ? weights.get(nameOf(part.content)) : undefined;
+      if (!own) raw(graph, part.whole);
+      else {
+        graph.writeMessage(INITIALIZER, (_, tensor) => {
+          for (const n of own.shape) tensor.writeVarintField(1, n);
+          tensor.writeVarintField(2, own.type);
+          tensor.writeStringField(NAME, nameOf(part.content));
+          tensor.writeBytesField(9, bytesOfType[own.type](own.data));
+        }, null);
+      }
+    }
+    file.writeBytesField(GRAPH, graph.finish());
+  }
+  return file.finish().slice();
+}
