@@ -6,8 +6,8 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { closeDevice, evaluate, type Tensor, VoxgradError } from "../../engine/mod.ts";
-import { runGraph } from "../../models/onnx/graph.ts";
-import { type OnnxTensor, readModel, readTensor } from "../../models/onnx/messages.ts";
+import { runGraph } from "../../models/onnx/file/run_graph.ts";
+import { type OnnxTensor, readModel, readTensor } from "../../models/onnx/file/messages.ts";
 import { operators } from "../../models/onnx/operators/mod.ts";
 import {
   dtypeOrNull,
@@ -19,7 +19,7 @@ import {
   toTensor,
   UnsupportedOnnx,
   type Value,
-} from "../../models/onnx/values.ts";
+} from "../../models/onnx/file/values.ts";
 
 const SUITES = ["node", "simple", "pytorch-converted", "pytorch-operator"];
 

@@ -1,7 +1,7 @@
 /** A model of an ONNX file as a function of parameters and inputs. */
 import { check, type DType, listed, show, Tensor, type TypedArray, VoxgradError } from "../../engine/mod.ts";
 import { type FileSource, readSource } from "../../engine/train/mod.ts";
-import { operatorOf, runGraph } from "./graph.ts";
+import { operatorOf, runGraph } from "./file/run_graph.ts";
 import {
   numbersOf,
   type OnnxFile,
@@ -9,11 +9,66 @@ import {
   type OnnxTensor,
   type OnnxValueInfo,
   readModel,
-} from "./messages.ts";
+} from "./file/messages.ts";
 import { operators } from "./operators/mod.ts";
-import { withWeights } from "./save.ts";
-import { dtypeOrNull, fromFile, isFloatType, Known, nameOf, toTensor, UnsupportedOnnx, type Value } from "./values.ts";
-import type { OnnxInput, OnnxModel, OnnxOptions, OnnxParams } from "./open_onnx.ts";
+import { withWeights } from "./file/save.ts";
+import {
+  dtypeOrNull,
+  fromFile,
+  isFloatType,
+  Known,
+  nameOf,
+  toTensor,
+  UnsupportedOnnx,
+  type Value,
+} from "./file/values.ts";
+
+/** Parameters of a model by the names of its initializers. */
+export type OnnxParams = Readonly<Record<string, Tensor>>;
+
+/** An input or output of a model. */
+export interface OnnxInput {
+  readonly name: string;
+  /** As ONNX names it: float, int64, ... */
+  readonly type: string;
+  /** What stands for it here; null for types that are not supported. */
+  readonly dtype: DType | null;
+  /** Sizes, or the names of those that each call binds ("?" without a name); null if the file does not say. */
+  readonly shape: readonly (number | string)[] | null;
+}
+
+export interface OnnxOptions {
+  /** Files of weights beside the model by the names that it has for them; by default they are read beside it. */
+  readonly external?: Readonly<Record<string, FileSource>>;
+}
+
+export interface OnnxModel {
+  /** The float initializers that the graph computes with; statistics of batch norm are constants. */
+  readonly params: OnnxParams;
+  readonly inputs: readonly OnnxInput[];
+  readonly outputs: readonly OnnxInput[];
+  /** Version of the operators. */
+  readonly opset: number;
+  /** The program that wrote the file. */
+  readonly producer: string;
+  /** Entries that its writer added. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /**
+   * The outputs by name. Derivatives of any order go through it, and it may be compiled.
+   *
+   * @param inputs by name, or the only one; numbers for what shapes are computed from
+   * @throws VoxgradError for inputs or parameters that the model does not have or whose shapes differ; naming the node
+   *   where shapes do not fit
+   */
+  apply(
+    params: OnnxParams,
+    inputs: Tensor | Readonly<Record<string, Tensor | number | readonly number[] | TypedArray>>,
+  ): Record<string, Tensor>;
+  /**
+   * The file with these parameters, of the types that it has; the rest is unchanged. Weights beside it move into it.
+   */
+  save(params: OnnxParams): Promise<Uint8Array>;
+}
 
 const OLDEST = 7;
 const LATEST = 21;

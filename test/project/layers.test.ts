@@ -92,6 +92,9 @@ const floors: Record<string, readonly string[]> = {
     "colab",
     "alpnet",
     "alpnet/evaluate",
+    "onnx/file",
+    "onnx/operators",
+    "onnx",
     "open",
     "worker",
   ],
@@ -111,6 +114,7 @@ const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium", "@jridgewell/sourcemap-codec"],
   "engine/imaging": ["nifti-reader-js", "#gl-matrix", "fflate"],
   "engine/train": ["mri", "d3-scale", "fast-png"],
+  models: ["pbf"],
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.
   scripts: ["voxgrad"],

@@ -1,8 +1,8 @@
 /** Recurrent networks, branches and loops, sequences, windows of signals. */
 import * as vg from "../../../engine/mod.ts";
 import { type Tensor } from "../../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "../graph.ts";
-import { Known, known, lacks, shapeOf, type Single, toTensor, type Value, vector } from "../values.ts";
+import { type Call, type OnnxOperator, outputs } from "../file/run_graph.ts";
+import { Known, known, lacks, shapeOf, type Single, toTensor, type Value, vector } from "../file/values.ts";
 
 type Step = (x: Tensor, state: Tensor[]) => Tensor[];
 

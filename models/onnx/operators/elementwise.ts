@@ -1,8 +1,8 @@
 /** Operators of single elements. */
 import * as vg from "../../../engine/mod.ts";
 import { type Tensor, where } from "../../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "../graph.ts";
-import { dtypeOf, isFloatType, Known, lacks, type Single, toTensor, typeOf } from "../values.ts";
+import { type Call, type OnnxOperator, outputs } from "../file/run_graph.ts";
+import { dtypeOf, isFloatType, Known, lacks, type Single, toTensor, typeOf } from "../file/values.ts";
 
 type Unary = (x: Tensor, call: Call) => Tensor;
 const float = (x: Tensor): boolean => x.dtype === "f32";

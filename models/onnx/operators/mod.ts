@@ -1,5 +1,5 @@
 /** The operators of ONNX, by name; those of other domains with their domain. */
-import type { OnnxOperator } from "../graph.ts";
+import type { OnnxOperator } from "../file/run_graph.ts";
 import { control } from "./control.ts";
 import { elementwise } from "./elementwise.ts";
 import { networks } from "./networks.ts";

@@ -1,8 +1,8 @@
 /** Products, convolutions, pooling, norms and interpolation. */
 import * as vg from "../../../engine/mod.ts";
 import { type Tensor, where } from "../../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "../graph.ts";
-import { lacks, typeOf } from "../values.ts";
+import { type Call, type OnnxOperator, outputs } from "../file/run_graph.ts";
+import { lacks, typeOf } from "../file/values.ts";
 
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 

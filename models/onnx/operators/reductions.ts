@@ -1,8 +1,8 @@
 /** Reductions, orders, and losses. */
 import * as vg from "../../../engine/mod.ts";
 import { type Tensor, where } from "../../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "../graph.ts";
-import { Known, known, lacks, toNumbers } from "../values.ts";
+import { type Call, type OnnxOperator, outputs } from "../file/run_graph.ts";
+import { Known, known, lacks, toNumbers } from "../file/values.ts";
 
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 type Over = { axes?: readonly number[]; keepDims: boolean };

@@ -1,7 +1,7 @@
 /** Operators that move values, and what shapes are computed with. */
 import * as vg from "../../../engine/mod.ts";
 import { type Tensor, where } from "../../../engine/mod.ts";
-import { type Call, type OnnxOperator, outputs } from "../graph.ts";
+import { type Call, type OnnxOperator, outputs } from "../file/run_graph.ts";
 import {
   dtypeOf,
   fromFile,
@@ -16,8 +16,8 @@ import {
   toTensor,
   typeOf,
   vector,
-} from "../values.ts";
-import type { OnnxTensor } from "../messages.ts";
+} from "../file/values.ts";
+import type { OnnxTensor } from "../file/messages.ts";
 
 const product = (list: readonly number[]): number => list.reduce((a, b) => a * b, 1);
 const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);

@@ -1,6 +1,6 @@
 /** Reads the messages of an ONNX file (onnx.proto): model, graph, nodes, attributes, tensors. */
 import { PbfReader } from "pbf";
-import { check, show } from "../../engine/mod.ts";
+import { check, show } from "../../../engine/mod.ts";
 
 /** A tensor as the file holds it; also 64-bit integers are numbers. */
 export interface OnnxTensor {

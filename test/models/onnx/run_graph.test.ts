@@ -3,11 +3,11 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, tensor } from "../../../engine/mod.ts";
 import { near } from "../../helpers/compare.ts";
-import { runGraph } from "../../../models/onnx/graph.ts";
+import { runGraph } from "../../../models/onnx/file/run_graph.ts";
 import { summary } from "../../../bench/onnx/main.ts";
 import { operators } from "../../../models/onnx/operators/mod.ts";
-import { readModel, readTensor } from "../../../models/onnx/messages.ts";
-import { fromFile, Known, toTensor, UnsupportedOnnx, type Value, vector } from "../../../models/onnx/values.ts";
+import { readModel, readTensor } from "../../../models/onnx/file/messages.ts";
+import { fromFile, Known, toTensor, UnsupportedOnnx, type Value, vector } from "../../../models/onnx/file/values.ts";
 import type { Tensor } from "../../../engine/mod.ts";
 import { type Fields, message, varint } from "./protobuf_writer.ts";
 

@@ -1,5 +1,5 @@
 /** Runs a graph by the table of operators. */
-import { show, type Tensor, VoxgradError } from "../../engine/mod.ts";
+import { show, type Tensor, VoxgradError } from "../../../engine/mod.ts";
 import type { OnnxAttribute, OnnxFile, OnnxGraph, OnnxNode } from "./messages.ts";
 import { fromFile, lacks, type Single, toNumber, toNumbers, toTensor, UnsupportedOnnx, type Value } from "./values.ts";
 

@@ -1,5 +1,5 @@
 /** Values of a graph while it is built: tensors, and numbers that are known on the host, such as shapes. */
-import { type DType, type Shape, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
+import { type DType, type Shape, Tensor, tensor, VoxgradError } from "../../../engine/mod.ts";
 import type { OnnxTensor } from "./messages.ts";
 
 /** The model needs what voxgrad does not have. */
