@@ -69,10 +69,10 @@ try {
   const { first, later } = chunkSizes(await bundled(inference, folder, true));
   const { first: whole } = chunkSizes(await bundled(everything, folder, false));
   const rows: [what: string, bytes: number, limit: number][] = [
-    ["tarball", size, 900e3],
+    ["tarball", size, 1000e3],
     ["browser install", installed, 8e6],
     ["inference, minified and gzipped", first, 110e3],
-    ["everything, minified and gzipped", whole, 340e3],
+    ["everything, minified and gzipped", whole, 400e3],
   ];
   for (const [what, bytes, limit] of rows) {
     const over = bytes > limit ? "  TOO LARGE" : "";
