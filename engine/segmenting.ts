@@ -3,6 +3,7 @@
  * kernels; whatever `openModel` always loads imports its values from here.
  */
 export { countProducts } from "./compile/count.ts";
+export { fromHalf, toHalf } from "./core/dtype.ts";
 export { check, checkOptions, show, VoxgradError } from "./core/errors.ts";
 export { Tensor } from "./core/tensor.ts";
 export * as tree from "./core/tree.ts";

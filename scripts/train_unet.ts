@@ -11,7 +11,7 @@ import { architectureOf, networkFromPlan } from "../models/mod.ts";
 /** The config block. */
 export const unetEntries = {
   ...train.trainingEntries,
-  weights: train.entry("", "safetensors file of weights to start from, such as a PyTorch checkpoint"),
+  weights: train.entry("", "weights to start from: safetensors, or a checkpoint of PyTorch (.pth)"),
   ...train.optimizerEntries,
   schedule: train.choice(["poly", "cosine", "constant"], "how the learning rate falls"),
   precision: train.choice(["f32", "mixed"], "mixed: f16 products and activations; needs shader-f16"),

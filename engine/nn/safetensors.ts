@@ -1,7 +1,7 @@
 /** Reads and writes tensors in the safetensors format. */
 import { type FileSource, readSource } from "../platform/sources.ts";
 import { type DType, firstNotFinite, toHalf, type TypedArray } from "../core/dtype.ts";
-import { check, checkOptions, show } from "../core/errors.ts";
+import { check, checkOptions, show, VoxgradError } from "../core/errors.ts";
 import {
   checkSeal,
   decodeSafetensors,
@@ -151,9 +151,11 @@ export async function readSafetensors(source: FileSource): Promise<ReadTensors> 
 }
 
 /**
- * Reads a weights file: as readSafetensors, and checks that all values are finite.
+ * Reads a weights file: as readSafetensors, or the state dict in a checkpoint that torch.save wrote (.pth, .pt), of
+ * which nothing is run; and checks that all values are finite.
  *
- * @throws SafetensorsError as readSafetensors, and for NaN or infinity, naming file and tensor
+ * @throws SafetensorsError as readSafetensors, and for NaN or infinity, naming file and tensor; VoxgradError for a
+ *   checkpoint that is damaged or holds anything but tensors, numbers, text and plain containers
  * @example
  * ```ts
  * import { loadParameters, random, readWeights } from "voxgrad";
@@ -165,7 +167,7 @@ export async function readSafetensors(source: FileSource): Promise<ReadTensors> 
  * ```
  */
 export async function readWeights(source: FileSource): Promise<ReadTensors> {
-  const read = await readSafetensors(source);
+  const read = await readTensors(source);
   for (const [name, t] of read.tensors) {
     const values = await t.data();
     const at = firstNotFinite(values);
@@ -178,6 +180,23 @@ export async function readWeights(source: FileSource): Promise<ReadTensors> {
     );
   }
   return read;
+}
+
+/** Of PyTorch's files or safetensors. */
+async function readTensors(source: FileSource): Promise<ReadTensors> {
+  const { bytes, name } = await readSource(source);
+  // The pickle with which torch.save began before PyTorch 1.6.
+  if (bytes[0] === 0x80 && bytes[2] === 0x8a && bytes[3] === 0x0a) {
+    throw new VoxgradError(`${name}: torch.save wrote it as before PyTorch 1.6; load it there and save it again`);
+  }
+  // A zip.
+  if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) return readSafetensors(source);
+  const { loadTorch } = await import("./torch_file.ts");
+  try {
+    return { tensors: loadTorch(bytes), metadata: {}, sealed: false, name };
+  } catch (error) {
+    throw new VoxgradError(`${name}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** PyTorch's count of batches seen by a batch norm. It is in every state dict with one, and no result depends on it. */

@@ -113,6 +113,7 @@ const within = (path: string, folders: readonly string[]): boolean =>
 const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium", "@jridgewell/sourcemap-codec"],
   "engine/imaging": ["nifti-reader-js", "#gl-matrix", "fflate"],
+  "engine/nn": ["fflate"],
   "engine/train": ["mri", "d3-scale", "fast-png"],
   models: ["pbf"],
   shaders: ["wgsl-preprocessor"],

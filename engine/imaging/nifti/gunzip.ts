@@ -1,4 +1,5 @@
 /** Reads gzip with a size limit and verifies its checksums, so a damaged file is an error, never wrong data. */
+import { crc32 } from "../../core/digest.ts";
 import { inflate, MARGIN } from "./inflate.ts";
 import type { Sink } from "./inflate.ts";
 
@@ -6,19 +7,6 @@ import type { Sink } from "./inflate.ts";
 export const LARGEST_RATIO = 1032;
 /** Bytes allowed beyond twice the wanted content before a file is rejected; also the first allocation. */
 const SLACK = 65536;
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
-  return crc;
-});
-
-/** CRC-32 of RFC 1952, continued from `crc` (0 at the start). */
-export function crc32(bytes: Uint8Array, crc = 0): number {
-  let c = ~crc;
-  for (let i = 0; i < bytes.length; i++) c = CRC_TABLE[(c ^ bytes[i]) & 255] ^ (c >>> 8);
-  return ~c >>> 0;
-}
 
 /** Whether the bytes start with gzip's magic number, whatever the file name. */
 export const isGzip = (bytes: Uint8Array): boolean => bytes.length > 2 && bytes[0] === 0x1f && bytes[1] === 0x8b;

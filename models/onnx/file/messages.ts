@@ -1,6 +1,7 @@
 /** Reads the messages of an ONNX file (onnx.proto): model, graph, nodes, attributes, tensors. */
 import { PbfReader } from "pbf";
 import { check, show } from "../../../engine/mod.ts";
+import { fromHalf } from "../../../engine/segmenting.ts";
 
 /** A tensor as the file holds it; also 64-bit integers are numbers. */
 export interface OnnxTensor {
@@ -88,12 +89,6 @@ function bytesOf(file: PbfReader): Uint8Array {
 }
 const text = (file: PbfReader): string => new TextDecoder().decode(bytesOf(file));
 
-function half(bits: number): number {
-  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
 const brain = new DataView(new ArrayBuffer(4));
 function brainFloat(bits: number): number {
   brain.setUint32(0, bits << 16);
@@ -110,7 +105,7 @@ const RAW: Readonly<Record<number, readonly [number, (v: DataView, at: number) =
   6: [4, (v, at) => v.getInt32(at, true)],
   7: [8, (v, at) => Number(v.getBigInt64(at, true))],
   9: [1, (v, at) => v.getUint8(at)],
-  10: [2, (v, at) => half(v.getUint16(at, true))],
+  10: [2, (v, at) => fromHalf(v.getUint16(at, true))],
   11: [8, (v, at) => v.getFloat64(at, true)],
   12: [4, (v, at) => v.getUint32(at, true)],
   13: [8, (v, at) => Number(v.getBigUint64(at, true))],
@@ -188,7 +183,7 @@ function tensorOf(fill: (result: TensorFields) => TensorFields): OnnxTensor {
     "openOnnx",
     () => `the tensor ${show(name)} [${shape}] has ${data.length} values; the file is damaged`,
   );
-  const own = type === 10 ? data.map(half) : type === 16 ? data.map(brainFloat) : data;
+  const own = type === 10 ? data.map(fromHalf) : type === 16 ? data.map(brainFloat) : data;
   return { ...plain, data: isSingle(type) ? Float32Array.from(own) : own };
 }
 const readTensorIn = (file: PbfReader): OnnxTensor => tensorOf((result) => inner(file, tensorField, result));

@@ -1,5 +1,6 @@
 /** Writes an ONNX file again with other weights: everything else stays as it was, byte for byte. */
 import { PbfReader, PbfWriter } from "pbf";
+import { toHalf } from "../../../engine/segmenting.ts";
 
 interface Weights {
   readonly type: number;
@@ -39,22 +40,6 @@ function toBrainFloat(x: number): number {
   const bits = word.getUint32(0);
   return Number.isNaN(x) ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
-/** Bits of the nearest half, ties to even. */
-function toHalf(x: number): number {
-  word.setFloat32(0, x);
-  const sign = (word.getUint32(0) >>> 16) & 0x8000;
-  const size = Math.abs(x);
-  if (Number.isNaN(x)) return 0x7e00;
-  if (size >= 65520) return sign | 0x7c00;
-  const exponent = Math.max(-14, Math.floor(Math.log2(size || 2 ** -24)));
-  const unit = 2 ** (exponent - 10);
-  const steps = size / unit;
-  const low = Math.floor(steps);
-  const rest = steps - low;
-  const rounded = rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
-  return sign | (size < 2 ** -14 ? rounded : ((exponent + 15) << 10) + rounded - 1024);
-}
-
 /** The file with these initializers in place of its own of the same name. */
 export function withWeights(model: Uint8Array, weights: ReadonlyMap<string, Weights>): Uint8Array {
   const file = new PbfWriter();

@@ -10,7 +10,7 @@ import {
 } from "../../../engine/imaging/phantoms/context_phantom.ts";
 import type { ContextPhantomCase } from "../../../engine/imaging/phantoms/context_phantom.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
-import { crc32 } from "../../../engine/imaging/nifti/gunzip.ts";
+import { crc32 } from "../../../engine/core/digest.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { Prng } from "../../../engine/core/prng.ts";
 import { readVolume } from "../../../engine/imaging/nifti/read_volume.ts";

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
-import { crc32 } from "../../../engine/imaging/nifti/gunzip.ts";
+import { crc32 } from "../../../engine/core/digest.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import {
   NESTED_PHANTOM_REGIONS,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { axisCodes } from "../../../engine/imaging/volume/affine.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
-import { crc32 } from "../../../engine/imaging/nifti/gunzip.ts";
+import { crc32 } from "../../../engine/core/digest.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import {
   ORGAN_PHANTOM_LABELS,
