@@ -89,6 +89,7 @@ const slowest = [
   "ops/operators_batch",
   "scripts/predict_script",
   "scripts/examples",
+  "bench/experiments",
   "models/unet/unet",
   "train/run/run_sources",
   "models/conresnet/train_conresnet",
