@@ -67,10 +67,11 @@ function tangentOf(t: Tensor, known: ReadonlyMap<Tensor, Tensor>, now: (t: Tenso
   const parents = inputs.map(now);
   const rule = op.jvp;
   if (rule) return withRuleOf(t, () => rule({ inputs: parents, output: now(t), attrs }, tangents));
-  if (op.lowering.kind !== "composite") fail(op.name, "has no forward derivative");
-  // A composite without its own rule is differentiated through its expansion.
+  const expand = op.composed ?? (op.lowering.kind === "composite" ? op.lowering.expand : null);
+  if (!expand) fail(op.name, "has no forward derivative");
+  // Without a rule of its own, it is differentiated through its expansion.
   const fresh = parents.map((x, k) => (tangents[k] ? freshLeaves(op.name, x).leaves[0] : x));
-  const inner = op.lowering.expand(fresh, attrs);
+  const inner = expand(fresh, attrs);
   const moving = fresh.filter((_, k) => tangents[k]);
   return pushForward(moving, tangents.filter((x) => x !== null), [inner]).tangents[0];
 }

@@ -1,6 +1,7 @@
 /** Reverse mode: vjp, grad, valueAndGrad. */
 import { isFloat } from "../core/dtype.ts";
 import { check, checkFlag, checkFunction, checkOptions, fail, show } from "../core/errors.ts";
+import type { Op } from "../core/op.ts";
 import { sameShape } from "../core/shape.ts";
 import { Tensor, withRuleOf } from "../core/tensor.ts";
 import { callTraced, refusePromise } from "../core/tracing.ts";
@@ -53,8 +54,7 @@ export function pullBack(
       continue;
     }
     const { op, inputs: parents, attrs } = t.source;
-    if (op.vjp === null) fail(op.name, "is not differentiable; stopGradient its input if that is meant");
-    const rule = op.vjp;
+    const rule = op.vjp ?? throughParts(op, (x) => onPath.has(x));
     const parts = withRuleOf(t, () => rule({ inputs: parents, output: t, attrs }, g));
     parts.forEach((part, k) => {
       const parent = parents[k];
@@ -69,6 +69,18 @@ export function pullBack(
   }
   return inputs.map((t) => sums.get(t) ?? scalar(0, t.dtype, t.shape));
 }
+
+/** The rule of an operator without one: the derivative of what it is composed of. */
+const throughParts = (op: Op, wanted: (x: Tensor) => boolean): NonNullable<Op["vjp"]> => {
+  const { composed } = op;
+  if (!composed) fail(op.name, "is not differentiable; stopGradient its input if that is meant");
+  return ({ inputs, attrs }, g) => {
+    const fresh = inputs.map((x) => (wanted(x) ? freshLeaves(op.name, x).leaves[0] : x));
+    const moving = fresh.filter((_, k) => wanted(inputs[k]));
+    const pulled = pullBack(moving, [composed(fresh, attrs)], [g]);
+    return inputs.map((x) => (wanted(x) ? pulled.shift()! : null));
+  };
+};
 
 /**
  * The value of f at `primals`, and its pullback, which maps a cotangent of the value to one tree of cotangents per

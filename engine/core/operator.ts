@@ -88,11 +88,14 @@ export interface Operator<T, A = never> {
   readonly name: string;
   readonly lowering: Lowering<T, A>;
   /**
-   * Cotangents of the inputs from that of the output; null for an input without one. A null rule: not differentiable.
+   * Cotangents of the inputs from that of the output; null for an input without one. A null rule: not differentiable,
+   * unless it is `composed`.
    */
   readonly vjp: ((c: RuleContext<T, A>, cotangent: T) => readonly (T | null)[]) | null;
   /** Tangent of the output from those of the inputs, null for an input without one. A composite may omit it. */
   readonly jvp?: ((c: RuleContext<T, A>, tangents: readonly (T | null)[]) => T) | null;
+  /** The same value of other operators: of these, derivatives are taken for which there is no rule. */
+  readonly composed?: (inputs: readonly T[], attrs: A) => T;
   /** The outputs of a batch, batch axis first. A composite may omit it. */
   readonly batch?: (c: BatchContext<T, A>) => T;
   /**

@@ -18,6 +18,8 @@ export { batchNorm, groupNorm, instanceNorm, layerNorm, rmsNorm, weightStandardi
 export { pixelShuffle, pixelUnshuffle, unfold } from "./shape/blocks.ts";
 export type { UnfoldOptions } from "./shape/blocks.ts";
 export { conv1d, conv2d, conv3d, convTranspose1d, convTranspose2d, convTranspose3d } from "./linear/conv.ts";
+export { scaledDotProductAttention } from "./linear/attention.ts";
+export type { AttentionOptions } from "./linear/attention.ts";
 export { einsum } from "./linear/einsum.ts";
 export { cosineMatching } from "./linear/cosine_matching.ts";
 export { cosineSimilarity } from "./linear/cosine_similarity.ts";

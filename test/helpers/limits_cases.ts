@@ -53,6 +53,12 @@ const product = (a: number[], b: number[]): () => Tensor[] =>
     () => [t(a, 1), t(b, 2)],
     (x, y) => vg.matmul(x, y),
   );
+/** Attention of queries and keys, which are values too, with a bias. */
+const attended = (q: number[], k: number[], bias: number[]): () => Tensor[] =>
+  withGradients(
+    () => [t(q, 1), t(k, 2), t(bias, 3)],
+    (x, y, b) => vg.scaledDotProductAttention(x, y, y, { bias: b, causal: true }),
+  );
 const unary = (shape: number[], f: (x: Tensor) => Tensor): () => Tensor[] => withGradients(() => [t(shape)], f);
 
 /** Rows at random indices, with repetitions, and the adjoint. */
@@ -208,6 +214,8 @@ export const kernels: Cases = {
       );
     },
   ),
+  "attention of samples": attended([3, 2, 40, 5], [3, 2, 30, 5], [1, 2, 40, 30]),
+  "attention of long rows and columns": attended([521, 4], [517, 4], [1, 517]),
   "resize, nearest": unary([3, 2, 21, 27], (x) => vg.resize(x, { size: [30, 19], mode: "nearest" })),
   "resize, cubic with aligned corners": unary(
     [1, 1, 51, 47],

@@ -118,6 +118,9 @@ const wrong: Record<string, readonly unknown[]> = {
   edges: [1, [0, 1], ones([1]), ones([2, 2])],
   weights: [1, [1], ones([4, 4])],
   density: [1],
+  mask: [1, [1], ones([7, 9]), ones([1, 1, 1, 1, 1, 1, 1, 2])],
+  causal: [1],
+  scale: [NaN, Infinity, "a"],
 };
 
 /** Options of an operator, which the error for an unknown one lists; none where it takes no options. */
@@ -181,12 +184,14 @@ for (const e of entries) {
 /** Operators that compute in f32 alone; f16 goes there and back. */
 const floats = new RegExp(
   "^(softmax|logSoftmax|cosineSimilarity|cosineMatching|matmul|conv.*|.*Norm|weightStandardize|.*Pool([123]d)?|" +
-    "resize|resampleVolume|affineGrid|gridSample|solve(Triangular)?|inverse|det|slogdet|cholesky|eigh)$",
+    "resize|resampleVolume|affineGrid|gridSample|solve(Triangular)?|inverse|det|slogdet|cholesky|eigh|" +
+    "scaledDotProductAttention)$",
 );
 
 /** The dtypes that an operator takes in place of that of input k. */
 function taken(e: Entry, k: number): readonly DType[] {
   if (e.operator === "cosineMatching" && k === 2) return ["bool"];
+  if (e.named[k - 3] === "mask") return ["bool", "f16", "f32"];
   if (e.operator === "matmul" && e.about === "i32") return ["bool", "u32", "i32"];
   if (floats.test(e.operator) || (/^(crossEntropy|nll)$/.test(e.operator) && k === 0)) return ["f16", "f32"];
   if (/^(crossEntropy|nll|take)$/.test(e.operator) && k === 1) return ["i32", "u32"];

@@ -11,6 +11,7 @@ import { type ConvSpec, params, products } from "../../reference/conv.ts";
 import { matching } from "../../reference/matching.ts";
 import { product } from "../../reference/matmul.ts";
 import type { Case, Numbers } from "../programs.ts";
+import { attentionCases } from "./attention.ts";
 import { cpu, gpu, matrices, narrow, wideCpu } from "./targets.ts";
 
 /** A case of one variant. */
@@ -27,7 +28,7 @@ const widthsOf = ({ subgroupMinSize = 4, subgroupMaxSize = 32 }: Target): number
   [4, 8, 16, 32].filter((width) => width >= subgroupMinSize && width <= subgroupMaxSize);
 
 /** Cases of the variants that take these sizes on a target. */
-function casesOf<P>(
+export function casesOf<P>(
   name: string,
   variants: readonly Variant<P>[],
   p: P,
@@ -234,6 +235,7 @@ export function productCases(): Record<string, readonly VariantCase[]> {
   return {
     "lowerMatmul()": matmuls(),
     "lowerCosineMatching()": matchings(),
+    "lowerAttention() and its gradients": attentionCases(),
     "lowerConvForward() and its gradients in registers": [
       ...convs({ ...little, only: /^(tile|generic)/ }, cpu),
       ...convs({ ...little, channels: [3, 4], only: /^tile/ }, wideCpu),
