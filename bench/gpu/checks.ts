@@ -10,6 +10,7 @@ export const checkFiles = {
   "ops/golden_ops": "golden operators: values, gradients, derivatives along a direction, second derivatives",
   "ops/vocabulary": "golden operators of the everyday vocabulary",
   "ops/index/golden_indexing": "golden operators that index, sort and count",
+  "ops/matrix/matrices": "golden linear algebra of small matrices",
   "nn/golden_losses": "golden losses",
   "ops/geometry": "distance transform, components, holes",
   "shaders/matmul_kernels": "every variant of the matrix product",

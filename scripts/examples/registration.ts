@@ -15,11 +15,8 @@ const { steps, size, rate, smooth } = config({
 });
 
 // Fields are [1, 3, D, H, W] in the coordinates of gridSample: -1 to 1 along each axis, x first.
-const identity = await evaluate(
-  vg.affineGrid(vg.eye(4).narrow({ axis: 0, start: 0, length: 3 }).expandDims({ axis: 0 }), {
-    size: [1, 1, size, size, size],
-  }),
-);
+const theta = vg.eye(3, { columns: 4 }).expandDims({ axis: 0 });
+const identity = await evaluate(vg.affineGrid(theta, { size: [1, 1, size, size, size] }));
 
 /** x, looked up at each voxel's place moved by a displacement. */
 function warp(x: Tensor, displacement: Tensor, mode: "linear" | "nearest" = "linear"): Tensor {

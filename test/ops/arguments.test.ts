@@ -113,6 +113,7 @@ const wrong: Record<string, readonly unknown[]> = {
   largest: [1],
   side: [1],
   segments: [NaN, 0.5, -1],
+  columns: [NaN, 0.5, -1],
   bins: [NaN, 0.5, -1, 0],
   range: [1, [1], [1, 0], [0, NaN], [0, 1, 2]],
   edges: [1, [0, 1], ones([1]), ones([2, 2])],

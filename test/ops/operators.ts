@@ -27,6 +27,7 @@ const creation = [
   op("arange", [], null, rest(5)),
   op("arange", [], { step: 0.5, dtype: "f32" }, rest(1, 4)),
   op("eye", [], { dtype: "i32" }, rest(3)),
+  op("eye", [], { columns: 5 }, { ...rest(3), about: "columns" }),
   op("full", [], null, rest([2, 3], 1.5)),
   op("ones", [], { dtype: "i32" }, rest([2, 3])),
   op("zeros", [], null, rest([2, 3])),

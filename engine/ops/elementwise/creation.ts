@@ -176,19 +176,22 @@ const eyeOp: Op = {
 };
 
 /**
- * The n x n identity matrix.
+ * The n x n identity matrix, or its first columns, or zeros to its right.
  *
+ * @param options.columns default: n
  * @example
  * ```ts
  * import { eye } from "voxgrad";
  *
  * await eye(2).array(); // [[1, 0], [0, 1]]
+ * await eye(2, { columns: 3 }).array(); // [[1, 0, 0], [0, 1, 0]]
  * ```
  */
-export function eye(n: number, options: { dtype?: DType } = {}): Tensor {
-  checkOptions("eye", options, ["dtype"]);
-  checkShape("eye", [n, n]);
-  return node(eyeOp, [], {}, [n, n], checkDType("eye", options.dtype ?? "f32"));
+export function eye(n: number, options: { columns?: number; dtype?: DType } = {}): Tensor {
+  checkOptions("eye", options, ["columns", "dtype"]);
+  const shape = [n, options.columns ?? n];
+  checkShape("eye", shape);
+  return node(eyeOp, [], {}, shape, checkDType("eye", options.dtype ?? "f32"));
 }
 
 export interface TensorOptions {

@@ -3,8 +3,7 @@ import { check, show } from "../../core/errors.ts";
 import type { BatchContext } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { Tensor } from "../../core/tensor.ts";
-import { arange } from "../elementwise/creation.ts";
-import { add, cast, equal, mul } from "../elementwise/elementwise.ts";
+import { add, mul } from "../elementwise/elementwise.ts";
 import { inParts, partsFor } from "../split.ts";
 import { reshape } from "../shape/reshape.ts";
 import { transpose } from "../shape/transpose.ts";
@@ -27,12 +26,6 @@ export const transposed = (x: Tensor): Tensor =>
 
 /** The mean of matrices and their transposes. */
 export const symmetric = (x: Tensor): Tensor => mul(add(x, transposed(x)), 0.5);
-
-/** The identity as f32 [n, n], made without an input. */
-export const identity = (n: number): Tensor => {
-  const place = arange(n);
-  return cast(equal(reshape(place, { shape: [n, 1] }), place), "f32");
-};
 
 /** The batch rule of a node whose inputs and output have the batch as axis 0. */
 export const merged = <A>(f: (inputs: readonly Tensor[], attrs: A) => Tensor) => (c: BatchContext<A>): Tensor => {

@@ -4,15 +4,16 @@ import type { Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerCholesky } from "../../../shaders/matrix/triangles.wgsl.ts";
 import { mul, sub } from "../elementwise/elementwise.ts";
+import { eye } from "../elementwise/creation.ts";
 import { matmul } from "../linear/matmul.ts";
 import { computeInF32 } from "../promote_f16.ts";
 import { reshape } from "../shape/reshape.ts";
 import { tril } from "../shape/triangle.ts";
-import { byExamples, checkSquare, flat, identity, merged, type Plain, symmetric, transposed } from "./batches.ts";
+import { byExamples, checkSquare, flat, merged, type Plain, symmetric, transposed } from "./batches.ts";
 import { solvedTriangle } from "./solve.ts";
 
 /** The lower triangle with half of the diagonal. */
-const halved = (x: Tensor): Tensor => sub(tril(x), mul(mul(x, identity(x.shape[1])), 0.5));
+const halved = (x: Tensor): Tensor => sub(tril(x), mul(mul(x, eye(x.shape[1])), 0.5));
 
 const op: Op<Plain> = {
   name: "cholesky",

@@ -4,14 +4,14 @@ import type { Op } from "../../core/op.ts";
 import { size } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { type Determinant, lowerDeterminant } from "../../../shaders/matrix/elimination.wgsl.ts";
-import { scalar } from "../elementwise/creation.ts";
+import { eye, scalar } from "../elementwise/creation.ts";
 import { add, mul, sub } from "../elementwise/elementwise.ts";
 import { computeInF32 } from "../promote_f16.ts";
 import { sum } from "../reduce/reduce.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { select } from "../shape/parts.ts";
 import { reshape } from "../shape/reshape.ts";
-import { byExamples, checkSquare, flat, identity, merged, transposed } from "./batches.ts";
+import { byExamples, checkSquare, flat, merged, transposed } from "./batches.ts";
 import { solved } from "./solve.ts";
 
 interface DetAttrs {
@@ -20,12 +20,12 @@ interface DetAttrs {
 
 /** A'^-1 times a factor for each matrix. */
 function cofactors(a: Tensor, factor: Tensor): Tensor {
-  const right = mul(identity(a.shape[1]), reshape(factor, { shape: [a.shape[0], 1, 1] }));
+  const right = mul(eye(a.shape[1]), reshape(factor, { shape: [a.shape[0], 1, 1] }));
   return solved(transposed(a), right);
 }
 
 /** The traces of matrices [batch, n, n]. */
-const traces = (x: Tensor): Tensor => sum(mul(x, identity(x.shape[1])), { axes: [1, 2] });
+const traces = (x: Tensor): Tensor => sum(mul(x, eye(x.shape[1])), { axes: [1, 2] });
 
 const op: Op<DetAttrs> = {
   name: "det",

@@ -3,13 +3,14 @@ import { check, refuseOptions } from "../../core/errors.ts";
 import type { Op } from "../../core/op.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerEigh } from "../../../shaders/matrix/eigh.wgsl.ts";
-import { div, greater, mul, sub, where } from "../elementwise/elementwise.ts";
+import { div, mul, sub, where } from "../elementwise/elementwise.ts";
+import { eye } from "../elementwise/creation.ts";
 import { matmul } from "../linear/matmul.ts";
 import { computeInF32 } from "../promote_f16.ts";
 import { sum } from "../reduce/reduce.ts";
 import { narrow, select } from "../shape/parts.ts";
 import { expandDims, reshape } from "../shape/reshape.ts";
-import { byExamples, checkSquare, flat, identity, merged, type Plain, symmetric, transposed } from "./batches.ts";
+import { byExamples, checkSquare, flat, merged, type Plain, symmetric, transposed } from "./batches.ts";
 
 /** The most rows. */
 const LARGEST = 8;
@@ -44,7 +45,7 @@ const values: Op<Plain> = {
     const v = vectorsOf(a);
     return [matmul(mul(v, expandDims(g, { axis: 1 })), transposed(v))];
   },
-  jvp: ({ inputs: [a] }, [t]) => sum(mul(turned(vectorsOf(a), t!), identity(a.shape[1])), { axes: [2] }),
+  jvp: ({ inputs: [a] }, [t]) => sum(mul(turned(vectorsOf(a), t!), eye(a.shape[1])), { axes: [2] }),
   batch: merged(([a]) => valuesOf(a)),
 };
 
@@ -71,7 +72,7 @@ const turned = (v: Tensor, x: Tensor): Tensor => matmul(matmul(transposed(v), x)
 
 /** F; infinite between equal eigenvalues, whose vectors have no derivative. */
 function reciprocalGaps(w: Tensor): Tensor {
-  const one = greater(identity(w.shape[1]), 0);
+  const one = eye(w.shape[1], { dtype: "bool" });
   const gaps = sub(expandDims(w, { axis: 1 }), expandDims(w, { axis: 2 }));
   return where(one, 0, div(1, where(one, 1, gaps)));
 }

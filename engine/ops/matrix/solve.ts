@@ -5,14 +5,14 @@ import { broadcastShapes, checkShape, size } from "../../core/shape.ts";
 import { node, Tensor } from "../../core/tensor.ts";
 import { lowerSolve } from "../../../shaders/matrix/elimination.wgsl.ts";
 import { lowerSolveTriangular } from "../../../shaders/matrix/triangles.wgsl.ts";
-import { scalar } from "../elementwise/creation.ts";
+import { eye, scalar } from "../elementwise/creation.ts";
 import { neg, sub } from "../elementwise/elementwise.ts";
 import { matmul } from "../linear/matmul.ts";
 import { computeInF32 } from "../promote_f16.ts";
 import { broadcastTo } from "../shape/broadcast_to.ts";
 import { reshape } from "../shape/reshape.ts";
 import { tril, triu } from "../shape/triangle.ts";
-import { byExamples, checkSquare, flat, identity, merged, type Plain, transposed } from "./batches.ts";
+import { byExamples, checkSquare, flat, merged, type Plain, transposed } from "./batches.ts";
 
 const general: Op<Plain> = {
   name: "solve",
@@ -122,7 +122,7 @@ export const solve: (a: Tensor, b: Tensor, ...rest: never[]) => Tensor = compute
 export const inverse: (a: Tensor, ...rest: never[]) => Tensor = computeInF32((a, ...rest) => {
   refuseOptions("inverse", rest);
   checkSquare("inverse", a);
-  return system("inverse", a, identity(a.shape.at(-1)!), solved);
+  return system("inverse", a, eye(a.shape.at(-1)!), solved);
 });
 
 /**
