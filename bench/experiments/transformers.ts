@@ -18,16 +18,16 @@ type Network = ReturnType<typeof nn.initialize<typeof specification>>;
 type Block = Network["global"];
 
 /** Attention of tokens [..., n, width]; the bias is added to the scores [..., heads, n, n]. */
-function attention(p: Block, x: Tensor, bias: Tensor | number): Tensor {
-  const [q, k, v] = nn.linear(p.qkv, x).reshape({ shape: [...x.shape.slice(0, -1), 3, heads, width / heads] })
+function attention(p: Block, x: Tensor, bias?: Tensor): Tensor {
+  const [query, key, value] = nn.linear(p.qkv, x).reshape({ shape: [...x.shape.slice(0, -1), 3, heads, width / heads] })
     .moveAxis({ source: [-3, -2], destination: [0, -3] }).unstack();
-  const scores = q.matmul(k.swapAxes({ axes: [-1, -2] })).mul((width / heads) ** -0.5).add(bias);
-  return nn.linear(p.proj, scores.softmax().matmul(v).swapAxes({ axes: [-2, -3] }).reshape({ shape: x.shape }));
+  const y = vg.scaledDotProductAttention(query, key, value, bias ? { bias } : {});
+  return nn.linear(p.proj, y.swapAxes({ axes: [-2, -3] }).reshape({ shape: x.shape }));
 }
 
 const mlp = (p: Block, x: Tensor): Tensor => nn.linear(p.fc2, nn.linear(p.fc1, vg.layerNorm(x, p.norm2)).gelu());
 function vitBlock(p: Block, x: Tensor): Tensor {
-  const y = x.add(attention(p, vg.layerNorm(x, p.norm1), 0));
+  const y = x.add(attention(p, vg.layerNorm(x, p.norm1)));
   return y.add(mlp(p, y));
 }
 

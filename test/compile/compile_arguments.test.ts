@@ -187,6 +187,15 @@ test("compile() traces compiled functions inside others, and their derivatives, 
     static: [1],
   });
   assert.equal(await values(grad((t: Tensor) => power(t, 3).sum())(x)), [3, 12, 27]);
+  // Within every other transform, and twice.
+  assert.equal(await vg.jacobian((t: Tensor) => inner(t, 1))(tensor([1, 2])).array(), [[2, 0], [0, 4]]);
+  assert.equal(await values(vg.hvp((t: Tensor) => inner(t, 1).mul(t).sum(), [x], [ones([3])])[0]), [6, 12, 18]);
+  assert.equal(await values(vg.linearize((t: Tensor) => inner(t, 1), [x])[1](ones([3]))), [2, 4, 6]);
+  const [last] = vg.scan((c: Tensor) => [inner(c, 1), null] as [Tensor, null], x, null, { length: 2 });
+  assert.equal(await values(last), [1, 16, 81]);
+  assert.equal(await values(vg.cond(true, (t: Tensor) => inner(t, 1), (t: Tensor) => t, x)), [1, 4, 9]);
+  const outermost: any = compile((t: Tensor) => grad(outer as any)(t));
+  assert.equal(await values(await outermost(x)), [4, 8, 12]);
   const checked = await vg.detectAnomaly(() => outer(x) as Promise<Tensor>);
   assert.is(await checked.item(), 28);
 });

@@ -5,6 +5,7 @@ import type { Op } from "../../core/op.ts";
 import { withinStep } from "../../core/precision.ts";
 import { addPrints, collectPrints, type Print, printed, withTensors } from "../../ops/prints.ts";
 import { node, Tensor } from "../../core/tensor.ts";
+import { callTraced } from "../../core/tracing.ts";
 import * as tree from "../../core/tree.ts";
 import { scalar } from "../../ops/elementwise/creation.ts";
 import { where } from "../../ops/elementwise/elementwise.ts";
@@ -213,7 +214,8 @@ export function cond<A extends unknown[], R>(
 ): R {
   checkFunction("cond", "onTrue", onTrue);
   checkFunction("cond", "onFalse", onFalse);
-  if (typeof predicate === "boolean") return predicate ? onTrue(...operands) : onFalse(...operands);
+  // Traced too, so that a compiled function is part of it whatever the predicate is.
+  if (typeof predicate === "boolean") return callTraced("cond", () => (predicate ? onTrue : onFalse)(...operands));
   checkPredicate("cond", "the predicate", predicate);
   let like: unknown = null;
   const inputs = tensorsOf("cond", "the list of operands", operands);
