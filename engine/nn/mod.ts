@@ -25,6 +25,15 @@ export {
   normParameters,
 } from "./layers.ts";
 export { linear, linearParameters } from "./linear.ts";
+export {
+  embedding,
+  embeddingParameters,
+  multiHeadAttention,
+  multiHeadAttentionParameters,
+  windowAttention,
+  windowAttentionParameters,
+} from "./attention.ts";
+export type { MultiHeadAttentionParameters, WindowAttentionOptions, WindowAttentionParameters } from "./attention.ts";
 export { batchNormParameters, runningBatchNorm } from "./batch_norm.ts";
 export type { BatchNormParameters, BatchStatistics } from "./batch_norm.ts";
 export type { Affine, ConvParameterOptions } from "./layers.ts";

@@ -11,6 +11,7 @@ import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { segResNet, type SegResNetConfig } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { assertClose } from "../../helpers/compare.ts";
+import { fill, filled } from "../../helpers/fill.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 
 interface Case {
@@ -24,24 +25,6 @@ interface Case {
 }
 
 const cases = goldenJson("segresnet") as Record<"anisotropic" | "monai", Case>;
-const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-const fill = (shape: readonly number[], k: number): number[] =>
-  Array.from({ length: count(shape) }, (_, i) => Math.sin(0.37 * i + 1.1 * k + 0.2));
-
-function filled(params: any): any {
-  const tensors = [...tree.flatten(params)].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, p], k) => {
-    const values = fill(p.shape, k);
-    const scale = Math.sqrt(count(p.shape.slice(1)));
-    const own = p.rank > 1
-      ? values.map((v) => v / scale)
-      : name.endsWith("weight")
-      ? values.map((v) => 1 + 0.3 * v)
-      : values;
-    return [name, tensor(new Float32Array(own), { shape: p.shape })] as const;
-  });
-  return tree.unflatten(new Map(tensors));
-}
-
 for (const [name, { config, size, names, logits }] of Object.entries(cases)) {
   test(`segResNet() equals PyTorch's, ${name}`, async () => {
     const model = segResNet(config);
