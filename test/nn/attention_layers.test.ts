@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { closeDevice, grad, ones, random, type Tensor, tensor, tree } from "../../engine/mod.ts";
 import * as nn from "../../engine/nn/mod.ts";
 import { near } from "../helpers/compare.ts";
-import { fill, filled } from "../helpers/fill.ts";
+import { fill, filled } from "../helpers/reference/fill.ts";
 import { goldenJson } from "../helpers/golden.ts";
 import { refuses } from "../helpers/refuse.ts";
 

@@ -11,7 +11,7 @@ import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { segResNet, type SegResNetConfig } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
 import { assertClose } from "../../helpers/compare.ts";
-import { fill, filled } from "../../helpers/fill.ts";
+import { fill, filled } from "../../helpers/reference/fill.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 
 interface Case {

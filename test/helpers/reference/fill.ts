@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-explicit-any
 /** Weights by a formula, which references in PyTorch use too. */
-import { tensor, tree } from "../../engine/mod.ts";
+import { tensor, tree } from "../../../engine/mod.ts";
 
 const count = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
