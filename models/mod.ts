@@ -51,7 +51,7 @@ export type {
   ContextMaps,
   ResolvedConResNet,
 } from "./conresnet/conresnet.ts";
-export { openOnnx } from "./onnx/open_onnx.ts";
+export { exportOnnx, openOnnx } from "./onnx/open_onnx.ts";
 export type { OnnxInput, OnnxModel, OnnxOptions, OnnxParams } from "./onnx/open_onnx.ts";
 export { openModel } from "./open/open_model.ts";
 export type { OpenModelOptions } from "./open/open_model.ts";

@@ -7,6 +7,8 @@ export { tune } from "./tune.ts";
 export type { TunedKernel } from "./tune.ts";
 export { countProducts } from "./count.ts";
 export type { ProductCount } from "./count.ts";
+export { traceGraph } from "./trace_graph.ts";
+export type { TracedGraph, TracedValue } from "./trace_graph.ts";
 export { detectAnomaly } from "./anomaly.ts";
 export { debugPrint } from "./debug_print.ts";
 import "./run_tune.ts";

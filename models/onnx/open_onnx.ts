@@ -1,5 +1,5 @@
 /** Opens ONNX models as differentiable functions. */
-import { checkOptions } from "../../engine/mod.ts";
+import { checkOptions, type Params, type Tensor } from "../../engine/mod.ts";
 import type { FileSource } from "../../engine/train/mod.ts";
 import type { OnnxModel, OnnxOptions } from "./model.ts";
 
@@ -32,4 +32,40 @@ export async function openOnnx(source: FileSource, options: OnnxOptions = {}): P
   checkOptions("openOnnx", options, ["external"]);
   const { openOnnxFile } = await import("./model.ts");
   return openOnnxFile(source, options);
+}
+
+/**
+ * Writes a function as an ONNX model of opset 17, with its parameters by their names as initializers. Shapes are those
+ * of the inputs; axes of other sizes need another export. What is computed in f16 is f32 in the file.
+ *
+ * @param f of parameters and inputs, to a tensor (the output "output") or a tree of them (by their paths)
+ * @param params a tree of tensors; what the function uses from outside is stored as constants
+ * @param inputs tensors by name, of which shape and type count
+ * @param options.metadata entries for the file
+ * @throws VoxgradError for operators without a translation, by name, and names that are given twice
+ * @example
+ * ```ts
+ * import { random, zeros } from "voxgrad";
+ * import { exportOnnx, plainConvUNet } from "voxgrad/models";
+ * import { RunFolder } from "voxgrad/train";
+ *
+ * const sizes = { inputChannels: 1, features: [8, 16], kernels: 3, strides: [1, 2], convsPerStage: 1 };
+ * const model = plainConvUNet({ ...sizes, classes: 3 });
+ * const params = model.init(random.key(1));
+ * const input = zeros([1, 1, 16, 16, 16]);
+ * const bytes = await exportOnnx((p, { input }) => model.apply(p, input), params, { input });
+ * await new RunFolder("runs/export").write("network.onnx", bytes);
+ * ```
+ */
+export async function exportOnnx<P extends Params>(
+  f: (params: P, inputs: Readonly<Record<string, Tensor>>) => unknown,
+  params: P,
+  inputs: Readonly<Record<string, Tensor>>,
+  options: { metadata?: Readonly<Record<string, string>> } = {},
+): Promise<Uint8Array> {
+  checkOptions("exportOnnx", options, ["metadata"]);
+  const { writeOnnx } = await import("./export.ts");
+  return writeOnnx(f as (params: Params, inputs: Readonly<Record<string, Tensor>>) => unknown, params, inputs, {
+    ...options.metadata,
+  });
 }
