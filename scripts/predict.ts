@@ -21,9 +21,13 @@ import {
 import { type MirrorAxes, openModel } from "../models/mod.ts";
 
 const options = config({
-  run: entry("", "run folder, with folds or without, or model.safetensors; several with commas are averaged", {
-    positional: true,
-  }),
+  run: entry(
+    "",
+    "run folder, with folds or without, or model.safetensors, or NAME.onnx; several with commas are averaged",
+    {
+      positional: true,
+    },
+  ),
   input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ...", {
     positional: true,
   }),
@@ -34,6 +38,7 @@ const options = config({
     "average over mirror images along these axes of the oriented scan",
   ),
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
+  plan: entry("", "plan.json, for ONNX models that voxgrad did not export"),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
   saveProbabilities: entry(
     false,
@@ -52,10 +57,15 @@ refuseUnused(options, {
   postprocess: options.postprocess && folders.length > 1 &&
     "each of several runs has a rule of its own, and none is applied",
 });
-const sources = await fileDigests(files);
+const sources = await fileDigests(options.plan === "" ? files : [...files, options.plan]);
 const { step, batch, mirror } = options;
 const settings = { step, batch, mirror: mirror as MirrorAxes };
-const model = await openModel(options.run, { ...settings, postprocess: options.postprocess, anySpacing: true });
+const model = await openModel(options.run, {
+  ...settings,
+  postprocess: options.postprocess,
+  anySpacing: true,
+  ...(options.plan !== "" && { plan: options.plan }),
+});
 const { plan, channels } = model;
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 

@@ -1,11 +1,13 @@
 /** Opens models of any kind, by what their files say. */
 import { check, checkOptions, loadModel, modelFiles, readPostprocessing, show } from "../../engine/segmenting.ts";
-import type { ModelSource } from "../../engine/train/mod.ts";
+import type { Plan } from "../../engine/imaging/mod.ts";
+import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
 import { ENCODER } from "../alpnet/network_name.ts";
 import { registeredNetworks } from "../known_networks.ts";
+import type { onnxModel } from "./onnx_model.ts";
 import type { oneShotModel, OneShotModelOptions } from "./one_shot_model.ts";
 import type { SegmentationModel, WriteVolume } from "./segmentation_model.ts";
-import { windowModel, type WindowOptions } from "./window_model.ts";
+import { type Loaded, windowModel, type WindowOptions } from "./window_model.ts";
 
 export interface OpenModelOptions {
   /** Distance of neighboring patches as a fraction of the patch; default 0.5. */
@@ -14,6 +16,8 @@ export interface OpenModelOptions {
   readonly batch?: WindowOptions["batch"];
   /** Average over mirror images along these axes of the oriented scan; default "none". */
   readonly mirror?: WindowOptions["mirror"];
+  /** How scans are prepared, for ONNX models that voxgrad did not export. */
+  readonly plan?: Plan | FileSource;
   /** Apply the postprocessing.json of a run folder, where it has one; default true. */
   readonly postprocess?: boolean;
   /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
@@ -45,7 +49,7 @@ export interface OpenModelOptions {
 }
 
 const COMMON = ["batch", "anySpacing"];
-const OF_WINDOWS = ["step", "mirror", "postprocess"];
+const OF_WINDOWS = ["step", "mirror", "postprocess", "plan"];
 const OF_ENCODERS = [
   ...["slices", "chunks", "nearest", "window", "probe", "prototypes"],
   ...["place", "placeSigma", "prior", "frame", "aligned"],
@@ -57,14 +61,28 @@ export interface Parts {
   /** Registers the networks beside the U-Net. */
   readonly otherNetworks: () => unknown;
   readonly oneShotModel: typeof oneShotModel;
+  readonly onnxModel: typeof onnxModel;
   readonly writeVolume: WriteVolume;
+}
+
+/** The name of an ONNX file; undefined for others. Bytes without a name begin with its first field, a version. */
+function onnxName(source: FileSource): string | undefined {
+  const name = typeof source === "string"
+    ? source
+    : "href" in source
+    ? source.href
+    : "name" in source
+    ? String(source.name)
+    : "";
+  if (/\.onnx$/i.test(name)) return name;
+  return source instanceof Uint8Array && source[0] === 8 && source[1] < 32 && source[2] === 18 ? "data" : undefined;
 }
 
 /** openModel, given its parts. */
 export async function openAny(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions,
-  { otherNetworks, oneShotModel, writeVolume }: Parts,
+  { otherNetworks, oneShotModel, onnxModel, writeVolume }: Parts,
 ): Promise<SegmentationModel> {
   checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
   const { postprocess = true, mirror = "none" } = options;
@@ -76,9 +94,17 @@ export async function openAny(
   const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
   const { files, folders } = await modelFiles(sources);
   check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
-  const loaded = [];
+  const loaded: Loaded[] = [];
   const onNetwork = (name: string): unknown => registeredNetworks().has(name) ? undefined : otherNetworks();
-  for (const file of files) loaded.push(await loadModel(file, { onNetwork }));
+  const { plan } = options;
+  for (const file of files) {
+    const name = onnxName(file);
+    if (name !== undefined) loaded.push(await onnxModel(file, name, plan));
+    else {
+      check(plan === undefined, "openModel", () => "plan is for ONNX models; this model holds its own");
+      loaded.push(await loadModel(file, { onNetwork }));
+    }
+  }
   const encoder = loaded.find(({ description }) => description.network === ENCODER);
   const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
   if (encoder) {

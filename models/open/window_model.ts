@@ -10,7 +10,7 @@ import {
   resident,
 } from "../../engine/segmenting.ts";
 import type { LoadedModel, Member, Postprocessing } from "../../engine/train/mod.ts";
-import { networkOf } from "../known_networks.ts";
+import { type Model, networkOf } from "../known_networks.ts";
 // The network of most models; others are loaded for the files that name them.
 import "../unet/unet.ts";
 import { type MirrorAxes, readScan, type SegmentationModel, writable, type WriteVolume } from "./segmentation_model.ts";
@@ -22,14 +22,17 @@ export interface WindowOptions {
   readonly anySpacing?: boolean;
 }
 
+/** A model that was read; with its network, if that is no registered one. */
+export type Loaded = LoadedModel & { readonly network?: Model };
+
 /** Trainings of the same plan and architecture are folds of one configuration. */
-function membersOf(loaded: readonly LoadedModel[]): Member[] {
+function membersOf(loaded: readonly Loaded[]): Member[] {
   type Folds = Omit<Member, "params"> & { readonly params: object[] };
   const members = new Map<string, Folds>();
-  for (const { description, tensors, file } of loaded) {
+  for (const { description, tensors, file, network: own } of loaded) {
     const { network: name, architecture, plan } = description;
-    const network = networkOf(description, file);
-    const key = JSON.stringify([name, architecture, plan]);
+    const network = own ?? networkOf(description, file);
+    const key = JSON.stringify([own ? file : name, architecture, plan]);
     const member: Folds = members.get(key) ?? { network, params: [], plan };
     member.params.push(loadParameters(network.init(random.key(0)), tensors));
     members.set(key, member);
@@ -39,7 +42,7 @@ function membersOf(loaded: readonly LoadedModel[]): Member[] {
 
 /** The mean of some networks, followed by a rule for the largest components. */
 export function windowModel(
-  loaded: readonly LoadedModel[],
+  loaded: readonly Loaded[],
   rule: Postprocessing | undefined,
   options: WindowOptions,
   write: WriteVolume,

@@ -19,10 +19,11 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-predict-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
-function predict(args: string[]): Promise<{ code: number | null; output: string }> {
+const predict = (args: string[]) => command("predict", args);
+function command(name: string, args: string[]): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve, reject) => {
     const cli = join(root, "engine/platform/cli/voxgrad.mjs");
-    const child = spawn(process.execPath, [cli, "predict", ...args], { cwd: folder });
+    const child = spawn(process.execPath, [cli, name, ...args], { cwd: folder });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
     child.on("error", reject);
@@ -62,6 +63,26 @@ test("findModels() finds folds, runs and files", async () => {
   assert.equal((await findModels(`${folder}/run, with a comma/`)).folders, [`${folder}/run, with a comma`]);
   await mkdir(join(folder, "half/fold_0"), { recursive: true });
   assert.match(await message(`${folder}/half`), /fold_0: it holds no model\.safetensors/);
+});
+
+test("export writes an ONNX model with its plan, which predict takes as the run that it came from", async () => {
+  const written = await command("export", ["run/fold_1", "onnx/network.onnx"]);
+  assert.is(written.code, 0, written.output);
+  assert.match(written.output, /input 1 x 1 x .*opset 17[\s\S]*onnx\/network\.onnx/);
+  for (const [run, out] of [["onnx/network.onnx", "from_onnx"], ["run/fold_1", "from_run"]]) {
+    const { code, output } = await predict([run, "scans/a.nii.gz", out]);
+    assert.is(code, 0, output);
+  }
+  assert.equal([...(await labels("from_onnx/a.nii.gz")).data], [...(await labels("from_run/a.nii.gz")).data]);
+  const refused = async (args: string[], wanted: RegExp): Promise<void> => {
+    const { code, output } = await command("export", args);
+    assert.is(code, 1);
+    assert.match(output, wanted);
+  };
+  await refused(["run", "all.onnx"], /run holds 2 networks; name one: run\/fold_0/);
+  await refused(["run/fold_0", "network.pt"], /name of a file that ends with \.onnx/);
+  const plan = await predict(["run/fold_1", "scans/a.nii.gz", "other", "--plan", "run/fold_1/model.safetensors"]);
+  assert.match(plan.output, /plan is for ONNX models; this model holds its own/);
 });
 
 test("predict resumes where it stopped, with folds, mirrors and probabilities", async () => {
