@@ -64,6 +64,8 @@ export type {
   Support,
   WritableVolume,
 } from "./open/segmentation_model.ts";
+export { medNeXt } from "./mednext/mednext.ts";
+export type { MedNeXtConfig, MedNeXtParams } from "./mednext/mednext.ts";
 export * as partial from "./partial/partial.ts";
 export { armLoss } from "./partial/arms.ts";
 export type { ArmOptions } from "./partial/arms.ts";

@@ -86,6 +86,7 @@ const floors: Record<string, readonly string[]> = {
   models: [
     "unet",
     "segresnet",
+    "mednext",
     "resnet",
     "conresnet",
     "partial",
