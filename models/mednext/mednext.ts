@@ -144,8 +144,8 @@ const up = (x: Tensor, p: ResampleOf<Tensor>, stride: readonly number[]): Tensor
 /**
  * MedNeXt: blocks of a depthwise convolution, instance norm, and an expansion with GELU, added to their input; strided
  * blocks downwards, transposed ones upwards, whose results are added to the encoder's. The published sizes, with
- * features [32, 64, 128, 256, 512] and blocks and expansions of encoder and bottleneck (the decoder has the same without
- * the bottleneck, coarsest first): S 2 and 2; B 2 and [2, 3, 4, 4, 4]; M [3, 4, 4, 4, 4] and [2, 3, 4, 4, 4];
+ * features [32, 64, 128, 256, 512] and blocks and expansions of encoder and bottleneck (the decoder has those of the
+ * encoder, coarsest first): S 2 and 2; B 2 and [2, 3, 4, 4, 4]; M [3, 4, 4, 4, 4] and [2, 3, 4, 4, 4];
  * L [3, 4, 8, 8, 8] and [3, 4, 8, 8, 8]; kernels 3 or 5.
  *
  * @returns a model with logits [N, classes, ...space] of inputs [N, inputChannels, ...space], space divisible by the
