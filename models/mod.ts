@@ -73,6 +73,8 @@ export { partialStudies, STUDY_POOL } from "./partial/studies.ts";
 export type { PartialStudy, PartialTrial, StudyOptions, StudySet } from "./partial/studies.ts";
 export { segResNet } from "./segresnet/segresnet.ts";
 export type { SegResNetConfig, SegResNetParams } from "./segresnet/segresnet.ts";
+export { swinUNETR } from "./swin_unetr/swin_unetr.ts";
+export type { SwinUNETRConfig, SwinUNETRParams } from "./swin_unetr/swin_unetr.ts";
 export { resNet, withStatistics } from "./resnet/resnet.ts";
 export type {
   ResNet,

@@ -85,6 +85,7 @@ const slowest = [
   "browser/firefox",
   "compile/conv_statistics",
   "gpu/limits",
+  "models/swin_unetr/swin_unetr",
   "models/alpnet/train_alpnet",
   "ops/operators_batch",
   "scripts/predict_script",

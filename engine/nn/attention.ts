@@ -70,12 +70,12 @@ export function embedding(params: { weight: Tensor }, indices: Tensor, ...rest: 
 }
 
 /** Parameters of multi-head attention, by torch.nn.MultiheadAttention's names. */
-export interface MultiHeadAttentionParameters<T = Tensor> {
+export type MultiHeadAttentionParameters<T = Tensor> = {
   /** [3 features, features]: of queries, keys and values. */
   readonly in_proj_weight: T;
   readonly in_proj_bias: T;
   readonly out_proj: Affine<T>;
-}
+};
 
 /**
  * Parameters of multi-head attention as torch.nn.MultiheadAttention: Glorot's uniform weights (of
@@ -156,12 +156,12 @@ export function multiHeadAttention(
 }
 
 /** Parameters of attention within windows, by the names of Swin's published code and MONAI's. */
-export interface WindowAttentionParameters<T = Tensor> {
+export type WindowAttentionParameters<T = Tensor> = {
   /** [offsets of two places in a window, heads]. */
   readonly relative_position_bias_table: T;
   readonly qkv: Affine<T>;
   readonly proj: Affine<T>;
-}
+};
 
 export interface WindowAttentionOptions {
   heads: number;

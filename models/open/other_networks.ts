@@ -3,3 +3,4 @@ import "../colab/context_network.ts";
 import "../conresnet/conresnet.ts";
 import "../mednext/mednext.ts";
 import "../segresnet/segresnet.ts";
+import "../swin_unetr/swin_unetr.ts";

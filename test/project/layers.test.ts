@@ -87,6 +87,7 @@ const floors: Record<string, readonly string[]> = {
     "unet",
     "segresnet",
     "mednext",
+    "swin_unetr",
     "resnet",
     "conresnet",
     "partial",
