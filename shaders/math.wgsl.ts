@@ -90,6 +90,16 @@ fn vg_keep_nan(y: f32, x: f32) -> f32 {
     needs: ["vg_is_nan"],
   },
 
+  // |x| with the sign of s. Not by the bits of both: LLVM 15 (llvmpipe) then loses the exponent of x on AVX-512 where s
+  // is computed in the same kernel.
+  vg_with_sign: {
+    source: wgsl`
+fn vg_with_sign(x: f32, s: f32) -> f32 {
+  let size = abs(x);
+  return select(size, -size, bitcast<i32>(s) < 0);
+}`,
+  },
+
   // x, for an x whose last bit is 0. Compilers cannot prove that, so they cannot reassociate across the call.
   vg_exact: {
     source: wgsl`
@@ -263,11 +273,9 @@ fn vg_cos(x: f32) -> f32 {
     source: wgsl`
 fn vg_tanh(x: f32) -> f32 {
   let m = vg_expm1_core(-2.0 * min(abs(x), 10.0));
-  let y = m / (m + 2.0);
-  let u = bitcast<u32>(x) & 0x7fffffffu;
-  return select(select(y, -y, x > 0.0), x, (u < 0x38d1b717u) | (u > 0x7f800000u));
+  return vg_keep_nan(vg_with_sign(m / (m + 2.0), x), x);
 }`,
-    needs: ["vg_expm1_core"],
+    needs: ["vg_expm1_core", "vg_keep_nan", "vg_with_sign"],
   },
 
   vg_sigmoid: {
@@ -373,11 +381,13 @@ fn vg_pow(x: f32, y: f32) -> f32 {
   },
 
   // WGSL guarantees 2 ULP for inverseSqrt, and for sqrt what follows from that.
+  // Mesa takes the square of a root for |x|, so it has to be told of NaN.
   vg_sqrt: {
     source: wgsl`
 fn vg_sqrt(x: f32) -> f32 {
-  return sqrt(x);
+  return select(sqrt(x), vg_float(0x7fc00000u), x < 0.0);
 }`,
+    needs: ["vg_float"],
   },
 
   vg_rsqrt: {

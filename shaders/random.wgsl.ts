@@ -47,7 +47,8 @@ fn vg_uniform(word: u32) -> f32 {
     source: wgsl`
 fn vg_normal(word: u32) -> f32 {
   let q = (f32(word & 0x7fffffffu) + 0.5) * 4.656612873077393e-10;
-  return bitcast<f32>(bitcast<u32>(vg_normal_size(q)) | (word & 0x80000000u));
+  let size = vg_normal_size(q);
+  return select(size, -size, word >= 0x80000000u);
 }`,
     needs: ["vg_normal_size"],
   },

@@ -7,14 +7,6 @@ import type { MathFunction } from "./math.wgsl.ts";
 
 /** By name; they call functions of math.wgsl.ts. */
 export const trigonometricFunctions: Record<string, MathFunction> = {
-  // x with the sign of s.
-  vg_with_sign: {
-    source: wgsl`
-fn vg_with_sign(x: f32, s: f32) -> f32 {
-  return bitcast<f32>((bitcast<u32>(x) & 0x7fffffffu) | (bitcast<u32>(s) & 0x80000000u));
-}`,
-  },
-
   vg_exp2: {
     source: wgsl`
 fn vg_exp2(x: f32) -> f32 {

@@ -61,6 +61,7 @@ const withinLimits = [
   "models/conresnet/conresnet",
   "models/alpnet/alpnet",
   "limits/training",
+  "ops/composed",
 ];
 /** Devices, by what the environment asks for. */
 const within = {
