@@ -52,33 +52,31 @@ export interface SolveParams {
 
 /** Reads matrices [batch, n, n] and right-hand sides [batch, n, columns]; writes the solutions. */
 export function lowerSolve({ batch, n, columns }: SolveParams, target: Target): Lowered {
-  // The pivots lie behind the matrix.
-  const each = n * n + n;
   const dispatch = matrixKernel({
     name: "solve",
     batch,
     size: n,
     width: n - 1 + columns,
     reads: { a: { input: 0 }, b: { input: 1 } },
-    writes: { work: { temp: 0 }, result: { output: 0 } },
+    writes: { work: { temp: 0 }, pivots: { temp: 1 }, result: { output: 0 } },
     flops: Math.round(batch * n * n * ((2 / 3) * n + 2 * columns)),
     library: librarySource(["vg_div"]),
     body: (lanes) => ({
-      variables: `let m = matrix * ${each}u;\n  let x = matrix * ${n * columns}u;`,
+      variables: `let m = matrix * ${n * n}u;\n  let x = matrix * ${n * columns}u;`,
       before: copied(n * n, lanes, "work[m", "a") + copied(n * columns, lanes, "result[x", "b"),
-      turn: turnOf(n, columns, lanes, `if (lane == 0u) { work[m + ${n * n}u + i] = pivot; }`),
+      turn: turnOf(n, columns, lanes, `if (lane == 0u) { pivots[matrix * ${n}u + i] = pivot; }`),
       after: `
     for (var c = lane; c < ${columns}u; c += ${lanes}u) {
       for (var left = ${n}u; left > 0u; left--) {
         let i = left - 1u;
-        let value = vg_div(result[x + i * ${columns}u + c], work[m + ${n * n}u + i]);
+        let value = vg_div(result[x + i * ${columns}u + c], pivots[matrix * ${n}u + i]);
         result[x + i * ${columns}u + c] = value;
         for (var r = 0u; r < i; r++) { result[x + r * ${columns}u + c] -= work[m + r * ${n}u + i] * value; }
       }
     }`,
     }),
   }, target);
-  return { temps: [4 * batch * each], dispatches: [dispatch] };
+  return { temps: [4 * batch * n * n, 4 * batch * n], dispatches: [dispatch] };
 }
 
 /** What a determinant is made of pivot by pivot. */
