@@ -2,12 +2,20 @@
 /** gridSample against loops in float64. */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, tensor } from "../../engine/mod.ts";
-import { dotOf, imageGradient, outShape, plus, type Problem, sampled, size } from "../helpers/reference/grid_sample.ts";
-import { assertClose } from "../helpers/compare.ts";
-import { noise } from "../helpers/noise.ts";
-import { refuses } from "../helpers/refuse.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, tensor } from "../../../engine/mod.ts";
+import {
+  dotOf,
+  imageGradient,
+  outShape,
+  plus,
+  type Problem,
+  sampled,
+  size,
+} from "../../helpers/reference/grid_sample.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 /** Coordinates in and around an image whose places stay away from kinks: whole voxels, halves of them, and the ends. */
 function coordinates(p: Problem, seed: number, reach = 1.6): Float32Array {

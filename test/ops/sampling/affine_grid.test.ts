@@ -1,11 +1,11 @@
 // deno-lint-ignore-file no-explicit-any
 /** affineGrid against loops in float64. */
 import { test } from "uvu";
-import * as vg from "../../engine/mod.ts";
-import { type Tensor, tensor } from "../../engine/mod.ts";
-import { assertClose } from "../helpers/compare.ts";
-import { noise } from "../helpers/noise.ts";
-import { refuses } from "../helpers/refuse.ts";
+import * as vg from "../../../engine/mod.ts";
+import { type Tensor, tensor } from "../../../engine/mod.ts";
+import { assertClose } from "../../helpers/compare.ts";
+import { noise } from "../../helpers/noise.ts";
+import { refuses } from "../../helpers/refuse.ts";
 
 const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const at = (data: ArrayLike<number>, shape: number[]): Tensor => tensor(Float32Array.from(data), { shape });

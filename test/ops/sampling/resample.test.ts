@@ -4,10 +4,10 @@
  */
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import * as vg from "../../engine/mod.ts";
-import { assertClose, relativeError } from "../helpers/compare.ts";
-import { goldenJson, goldenTensors, toTensor } from "../helpers/golden.ts";
-import { noise } from "../helpers/noise.ts";
+import * as vg from "../../../engine/mod.ts";
+import { assertClose, relativeError } from "../../helpers/compare.ts";
+import { goldenJson, goldenTensors, toTensor } from "../../helpers/golden.ts";
+import { noise } from "../../helpers/noise.ts";
 
 type Order = 0 | 1 | 3;
 
