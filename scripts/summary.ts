@@ -1,6 +1,7 @@
 // Parameters, size and arithmetic of a network, part by part: of a training's network, or of one described here.
 // Nothing is run, so any size will do. `npx voxgrad summary runs/phantom-001`, or
 // `npx voxgrad summary --network conResNet --arm full --channels 4 --classes 3 --patch 80,160,160`
+import type { Params, Tensor } from "../engine/mod.ts";
 import type { Plan } from "../engine/imaging/mod.ts";
 import {
   choice,
@@ -14,14 +15,14 @@ import {
   print,
   refuseUnused,
 } from "../engine/train/mod.ts";
-import { networkOf, registeredNetworks, summarizeNetwork } from "../models/mod.ts";
+import { type Model, networkOf, openOnnx, registeredNetworks, summarizeNetwork } from "../models/mod.ts";
 
 const networks = [...registeredNetworks()].flatMap(([name, { summary }]) => summary ? [{ name, ...summary }] : []);
 networks.sort((a, b) => (a.name < b.name ? -1 : 1));
 // Which options the networks add is known at run time alone.
 // deno-lint-ignore no-explicit-any
 const options: Readonly<Record<string, any>> = config({
-  model: entry("", "run folder or model.safetensors; without it the network is described by what follows", {
+  model: entry("", "run folder, model.safetensors or NAME.onnx; without it the network is described by what follows", {
     positional: true,
   }),
   network: choice(networks.map(({ name }) => name), "architecture"),
@@ -52,8 +53,47 @@ refuseUnused(options, {
   ),
 });
 
-/** What is asked for: the network's name, the argument of its constructor, and where it has one its plan. */
-async function asked(): Promise<Pick<ModelDescription, "network" | "architecture"> & { plan?: Plan; file: string }> {
+interface Asked {
+  readonly name: string;
+  readonly model: Pick<Model, "init" | "apply">;
+  readonly input: readonly number[];
+}
+
+/** An ONNX model with one image as its input; sizes that it leaves open are those of --patch, and a batch of one. */
+async function onnxAsked(file: string): Promise<Asked> {
+  const { params, inputs, apply } = await openOnnx(file);
+  const [{ name, shape }, ...others] = inputs;
+  if (others.length > 0 || shape === null) {
+    throw new ConfigError(`${file}: wanted one input whose shape is known; it has ${inputs.length}`);
+  }
+  const sizes = shape.map((n, k) => (typeof n === "number" ? n : k === 0 ? 1 : options.patch[k - 2]));
+  if (sizes.includes(undefined)) throw new ConfigError(`${file}: its input is [${shape.join(", ")}]; give --patch`);
+  const odd = options.patch.some((n: number, k: number) => n !== sizes[k + 2]);
+  if (odd) throw new ConfigError(`${file}: its input is [${shape.join(", ")}], which --patch cannot change`);
+  return {
+    name: "ONNX",
+    input: sizes as number[],
+    model: {
+      init: () => params as Params,
+      apply: (p: Params, x: Tensor): Tensor[] => Object.values(apply(p as typeof params, { [name]: x })),
+    },
+  };
+}
+
+/** What is asked for: the network, and the shape of its input. */
+async function asked(): Promise<Asked> {
+  if (options.model.endsWith(".onnx")) return onnxAsked(options.model);
+  const { plan, file, ...found } = await describedNetwork();
+  const { inputChannels } = found.architecture as { inputChannels: number };
+  if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);
+  const patch = options.patch.length > 0 ? options.patch : (plan?.patch ?? [128, 128, 128]);
+  return { name: found.network, model: networkOf(found, file), input: [1, inputChannels, ...patch] };
+}
+
+/** The network's name, the argument of its constructor, and where it has one its plan. */
+async function describedNetwork(): Promise<
+  Pick<ModelDescription, "network" | "architecture"> & { plan?: Plan; file: string }
+> {
   if (options.model !== "") {
     const { files } = await findModels(options.model);
     return { ...(await loadModel(files[0])).description, file: files[0] };
@@ -65,18 +105,13 @@ async function asked(): Promise<Pick<ModelDescription, "network" | "architecture
   return { network: chosen.name, architecture, file: "--network" };
 }
 
-const { plan, file, ...found } = await asked();
-const model = networkOf(found, file);
-const { inputChannels } = found.architecture as { inputChannels: number };
-if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);
-const patch = options.patch.length > 0 ? options.patch : (plan?.patch ?? [128, 128, 128]);
-const input = [1, inputChannels, ...patch];
+const { name, model, input } = await asked();
 const summary = summarizeNetwork(model, { input, ...(options.depth > 0 && { depth: options.depth }) });
 
 const { parameters, multiplyAdds } = summary;
 const by = (shape: readonly number[]): string => shape.join(" x ");
 const giga = (count: number): string => (count / 1e9).toFixed(count < 1e8 ? 4 : 1);
-print(`${found.network}, input ${by(input)}; outputs ${summary.outputs.map(by).join(", ")}\n`);
+print(`${name}, input ${by(input)}; outputs ${summary.outputs.map(by).join(", ")}\n`);
 print(
   formatTable(
     ["part", "parameters", "multiply-adds (1e9)", "%"],

@@ -74,6 +74,10 @@ test("export writes an ONNX model with its plan, which predict takes as the run 
     assert.is(code, 0, output);
   }
   assert.equal([...(await labels("from_onnx/a.nii.gz")).data], [...(await labels("from_run/a.nii.gz")).data]);
+  const [of, from] = [await command("summary", ["onnx/network.onnx"]), await command("summary", ["run/fold_1"])];
+  assert.is(of.code, 0, of.output);
+  const counts = (output: string): unknown => /Parameters:[\s\S]*/.exec(output)?.[0];
+  assert.is(counts(of.output), counts(from.output));
   const refused = async (args: string[], wanted: RegExp): Promise<void> => {
     const { code, output } = await command("export", args);
     assert.is(code, 1);
