@@ -12,6 +12,9 @@ export interface Builder {
   scalar(value: number, dtype?: "f32" | "i32" | "u32" | "bool"): string;
 }
 
+/** What is f16 here is f32 in the file. */
+const scalarType = ({ dtype }: TracedValue): "f32" | "i32" | "u32" | "bool" => (dtype === "f16" ? "f32" : dtype);
+
 type Sizes = readonly number[];
 interface ConvAttributes {
   readonly groups: number;
@@ -89,7 +92,7 @@ const slice: Translate = (b, value, [x]) => {
 const pad: Translate = (b, value, [x]) => {
   if (of<Sizes>(value, "interior").some((n) => n > 0)) refuse("padding between values");
   const pads = b.integers([...of<Sizes>(value, "before"), ...of<Sizes>(value, "after")]);
-  return b.node("Pad", [x, pads, b.scalar(of<number>(value, "value"), value.dtype === "f16" ? "f32" : value.dtype)]);
+  return b.node("Pad", [x, pads, b.scalar(of<number>(value, "value"), scalarType(value))]);
 };
 
 const resize: Translate = (b, value, [x]) => {
@@ -128,7 +131,7 @@ export const translations: Readonly<Record<string, Translate>> = {
   clamp: (b, value, [x]) => {
     const bound = (name: string): string => {
       const limit = of<number | undefined>(value, name);
-      return limit === undefined || !Number.isFinite(limit) ? "" : b.scalar(limit);
+      return limit === undefined || !Number.isFinite(limit) ? "" : b.scalar(limit, scalarType(value));
     };
     return b.node("Clip", [x, bound("min"), bound("max")]);
   },
@@ -142,7 +145,7 @@ export const translations: Readonly<Record<string, Translate>> = {
   exp: unary("Exp"),
   floor: unary("Floor"),
   full: (b, value) => {
-    const scalar = b.scalar(of<number>(value, "value"), value.dtype === "f16" ? "f32" : value.dtype);
+    const scalar = b.scalar(of<number>(value, "value"), scalarType(value));
     return value.shape.length === 0 ? scalar : b.node("Expand", [scalar, b.integers(value.shape)]);
   },
   greater: unary("Greater"),
@@ -159,6 +162,7 @@ export const translations: Readonly<Record<string, Translate>> = {
   matmul,
   max: reduce("ReduceMax"),
   maximum: unary("Max"),
+  min: reduce("ReduceMin"),
   minimum: unary("Min"),
   mul: unary("Mul"),
   neg: unary("Neg"),

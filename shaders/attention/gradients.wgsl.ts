@@ -13,6 +13,7 @@ import {
   type AttentionParams,
   baseNames,
   gradientBindings,
+  gradientInputs,
   type Layout,
   layout,
   number,
@@ -154,20 +155,13 @@ export function lowerAttentionGradient(
   target: Target,
   variant?: string,
 ): Lowered {
-  const { queries, keys, features, values, terms } = p;
+  const { queries, keys, features, values } = p;
   const n = samples(p);
   const work = {
     family: `attention gradient by ${of}`,
     shape: () => [n, queries, keys, features, values].map(bucket).join(" "),
     dtype: "f32" as const,
-    inputs: [
-      n * queries * features,
-      n * keys * features,
-      n * keys * values,
-      n * queries * (values + 1),
-      n * queries * 2,
-      ...terms.map(({ shape }) => shape.reduce((a, b) => a * b, 1)),
-    ],
+    inputs: gradientInputs(p),
     output: { query: n * queries * features, key: n * keys * features, value: n * keys * values }[of],
   };
   const variants = { query: attentionQueryVariants, key: attentionKeyVariants, value: attentionValueVariants }[of];

@@ -271,3 +271,17 @@ ${
   }
 ${indent}}`;
 }
+
+/** Elements of what a gradient reads: query, key, value, the cotangents, two numbers of each query, the terms. */
+export function gradientInputs(p: AttentionParams): number[] {
+  const { queries, keys, features, values, terms } = p;
+  const n = samples(p);
+  return [
+    n * queries * features,
+    n * keys * features,
+    n * keys * values,
+    n * queries * (values + 1),
+    n * queries * 2,
+    ...terms.map(({ shape }) => shape.reduce((a, b) => a * b, 1)),
+  ];
+}

@@ -4,7 +4,15 @@ import { ceilDiv, foldGrid, softwareShare } from "../grid.ts";
 import { each } from "../matmul.wgsl.ts";
 import type { Lowered, Target, Variant } from "../types.ts";
 import { bucket, selectVariant } from "../variants.ts";
-import { baseNames, bases, gradientBindings, samples, type TermGradientParams, weight } from "./parts.ts";
+import {
+  baseNames,
+  bases,
+  gradientBindings,
+  gradientInputs,
+  samples,
+  type TermGradientParams,
+  weight,
+} from "./parts.ts";
 
 /** Axes of the samples: of a term's own sample, or of those that are summed. */
 function sampleOf(batch: readonly number[], keep: (axis: number) => boolean, index: string): string {
@@ -125,20 +133,14 @@ export const attentionTermVariants: readonly Variant<TermGradientParams>[] = [
 export function lowerAttentionTermGradient(p: TermGradientParams, target: Target, variant?: string): Lowered {
   const { queries, keys, features, values, terms, term } = p;
   const n = samples(p);
-  const sizes = terms.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  const inputs = gradientInputs(p);
+  const output = inputs[inputs.length - terms.length + term];
   const work = {
     family: "attention gradient by term",
-    shape: () => [n, queries, keys, features, values, sizes[term]].map(bucket).join(" "),
+    shape: () => [n, queries, keys, features, values, output].map(bucket).join(" "),
     dtype: "f32" as const,
-    inputs: [
-      n * queries * features,
-      n * keys * features,
-      n * keys * values,
-      n * queries * (values + 1),
-      n * queries * 2,
-      ...sizes,
-    ],
-    output: sizes[term],
+    inputs,
+    output,
   };
   return selectVariant(work, attentionTermVariants, p, target, { variant });
 }

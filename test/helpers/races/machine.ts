@@ -20,7 +20,7 @@ type Main = (...builtins: unknown[]) => Iterator<number, void, unknown> | void;
 interface Invocation extends Lane {
   readonly subgroup: number;
   readonly steps: Iterator<number, void, unknown>;
-  readonly agent: number;
+  readonly actor: number;
   /** Where it waits, or that it has not begun or has returned. */
   site: number;
 }
@@ -80,8 +80,8 @@ export function runKernel(
   const { shared, sites, workgroupSize, builtins } = kernel;
   const random = randomOf(seed);
   const size = workgroupSize.reduce((a, b) => a * b);
-  const local: Clock = { agent: 0, group: 0, epoch: 0 };
-  const global: Clock = { agent: 0, group: 0, epoch: 0 };
+  const local: Clock = { actor: 0, group: 0, epoch: 0 };
+  const global: Clock = { actor: 0, group: 0, epoch: 0 };
   const finds = new Set(KINDS.filter((kind) => !ignores.includes(kind)));
   // What buffers hold at first is given.
   const inBuffers = new Set([...finds].filter((kind) => kind !== "unwritten"));
@@ -135,18 +135,18 @@ export function runKernel(
         if (name in values) return values[name];
         throw new Error(`main: no builtin ${name}`);
       });
-      const agent = group * size + index;
+      const actor = group * size + index;
       const steps = kernel.suspends ? main(...given)! : once(() => main(...given));
-      return { subgroup, position, agent, steps, site: READY, value: null, lane: null, result: null };
+      return { subgroup, position, actor, steps, site: READY, value: null, lane: null, result: null };
     });
     const step = (one: Invocation): void => {
       current = one;
-      local.agent = global.agent = one.agent;
+      local.actor = global.actor = one.actor;
       const { done, value } = one.steps.next(one.result);
       one.site = done ? RETURNED : (value as number);
     };
     runGroup(all, width, sites, random, step, (members, site) => {
-      local.agent = global.agent = COLLECTIVE - collectives++;
+      local.actor = global.actor = COLLECTIVE - collectives++;
       return joined(sites[site], members, combine[site]);
     }, (name) => {
       (name === "storageBarrier" ? global : local).epoch++;
@@ -204,8 +204,8 @@ function agree(members: readonly Invocation[], sites: readonly Site[], whole: st
   const [first] = members;
   const other = members.find(({ site }) => site !== first.site);
   if (!other) return;
-  const where = ({ agent, site }: Invocation): string =>
-    `invocation ${agent} ${
+  const where = ({ actor, site }: Invocation): string =>
+    `invocation ${actor} ${
       site === RETURNED ? "has returned" : `waits at ${sites[site].name} in line ${sites[site].line}`
     }`;
   throw new Finding("barrier", `${where(first)}, but ${where(other)} of the same ${whole}`);

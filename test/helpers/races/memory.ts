@@ -15,22 +15,22 @@ export class Finding extends Error {
   }
 }
 
-/** Who accesses memory, and when: accesses of different agents in one epoch of a workgroup are not ordered. */
+/** Who accesses memory, and when: accesses of different actors in one epoch of a workgroup are not ordered. */
 export interface Clock {
-  agent: number;
+  actor: number;
   group: number;
   epoch: number;
 }
 
 /** The last access to an element, or the first of several readers. */
 class Accesses {
-  readonly agent: Int32Array;
+  readonly actor: Int32Array;
   readonly group: Int32Array;
   readonly epoch: Int32Array;
   readonly line: Int32Array;
 
   constructor(length: number) {
-    [this.agent, this.group, this.epoch, this.line] = [0, 0, 0, 0].map(() => new Int32Array(length).fill(NOBODY)) as [
+    [this.actor, this.group, this.epoch, this.line] = [0, 0, 0, 0].map(() => new Int32Array(length).fill(NOBODY)) as [
       Int32Array,
       Int32Array,
       Int32Array,
@@ -38,18 +38,18 @@ class Accesses {
     ];
   }
 
-  set(i: number, { agent, group, epoch }: Clock, line: number): void {
-    this.agent[i] = agent;
+  set(i: number, { actor, group, epoch }: Clock, line: number): void {
+    this.actor[i] = actor;
     this.group[i] = group;
     this.epoch[i] = epoch;
     this.line[i] = line;
   }
 
   /** Whether an access of someone else is unordered with one now. */
-  conflicts(i: number, { agent, group, epoch }: Clock): boolean {
+  conflicts(i: number, { actor, group, epoch }: Clock): boolean {
     const own = this.group[i];
     if (own === NOBODY) return false;
-    return own !== group || (this.epoch[i] === epoch && this.agent[i] !== agent);
+    return own !== group || (this.epoch[i] === epoch && this.actor[i] !== actor);
   }
 
   clear(): void {
@@ -181,21 +181,21 @@ export class Memory {
 
   /** Remembers a reader, or that there are several. */
   #note(i: number, clock: Clock, line: number): void {
-    const { agent, group, epoch } = this.#reads;
+    const { actor, group, epoch } = this.#reads;
     if (group[i] === SEVERAL) return;
     if (group[i] === NOBODY || (group[i] === clock.group && epoch[i] !== clock.epoch)) {
       this.#reads.set(i, clock, line);
     } else if (group[i] !== clock.group) group[i] = SEVERAL;
-    else if (agent[i] !== clock.agent) agent[i] = SEVERAL;
+    else if (actor[i] !== clock.actor) actor[i] = SEVERAL;
   }
 
   #race(i: number, line: number, does: string, others: Accesses, did: string): void {
     if (!this.#finds.has("race")) return;
-    const who = (agent: number): string => (agent === SEVERAL ? "others" : `invocation ${agent}`);
+    const who = (actor: number): string => (actor === SEVERAL ? "others" : `invocation ${actor}`);
     throw new Finding(
       "race",
-      `line ${line}: ${who(this.#clock!.agent)} ${does} ${this.name}[${i}], which ${
-        who(others.agent[i])
+      `line ${line}: ${who(this.#clock!.actor)} ${does} ${this.name}[${i}], which ${
+        who(others.actor[i])
       } ${did} in line ` +
         `${others.line[i]}, with no barrier between`,
     );

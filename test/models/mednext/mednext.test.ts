@@ -2,37 +2,18 @@
 // formula of `fill`, tensors numbered by the sorted names of the state dict.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, grad, random, type Tensor, tensor, tree, zeros } from "../../../engine/mod.ts";
+import { closeDevice, grad, random, type Tensor, tensor, zeros } from "../../../engine/mod.ts";
 import { medNeXt, type MedNeXtConfig, registeredNetworks, summarizeNetwork } from "../../../models/mod.ts";
-import { near } from "../../helpers/compare.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 import { fill, filled } from "../../helpers/reference/fill.ts";
+import { checkGoldenNetwork, type GoldenNetwork } from "../../helpers/reference/golden_network.ts";
 import { refuses } from "../../helpers/refuse.ts";
 
-interface Case {
-  readonly config: MedNeXtConfig;
-  readonly size: number[];
-  /** Names and shapes of the state dict; of the first case only by the order of the weights. */
-  readonly names: [string, number[]][];
-  /** Of the one sample; of the first case every seventh. */
-  readonly logits: number[];
-}
+type Case = GoldenNetwork & { readonly config: MedNeXtConfig };
 
-for (const [name, { config, size, names, logits }] of Object.entries(goldenJson("mednext") as Record<string, Case>)) {
+for (const [name, each] of Object.entries(goldenJson("mednext") as Record<string, Case>)) {
   test(`medNeXt() equals PyTorch's, ${name}`, async () => {
-    const model = medNeXt(config);
-    const params = model.init(random.key(0));
-    if (names.length > 0) {
-      const own = [...tree.flatten(params)].map(([path, p]) => [path, [...p.shape]]);
-      const sorted = (list: unknown[]): string[] => list.map((each) => JSON.stringify(each)).sort();
-      assert.equal(sorted(own), sorted(names));
-    }
-    const shape = [1, config.inputChannels, ...size];
-    const input = tensor(new Float32Array(fill(shape, 99)), { shape });
-    const output = model.apply(filled(params), input);
-    assert.equal([...output.shape], [1, config.classes, ...size]);
-    const data = Array.from((await output.data()) as Float32Array);
-    near(data.filter((_, k) => name !== "published" || k % 7 === 0), logits, 1e-4, name);
+    await checkGoldenNetwork(medNeXt(each.config), each, { every: name === "published" ? 7 : 1, name });
   });
 }
 

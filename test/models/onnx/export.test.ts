@@ -41,7 +41,7 @@ async function sameBack(
   const wanted = tree.flatten({ output: f(params, inputs) } as Params) as ReadonlyMap<string, Tensor>;
   for (const [path, t] of wanted) {
     const name = path.replace(/^output\.(?=\D)/, "").replace(/^output\.(?=\d)/, "output_");
-    assert.equal([...got[name].shape], [...t.shape], name);
+    assert.equal([got[name].dtype, ...got[name].shape], [t.dtype, ...t.shape], name);
     near(await got[name].data(), await t.data(), tolerance, name);
   }
   return Object.keys(model.params);
@@ -92,6 +92,8 @@ test("exportOnnx() translates elementwise operators, sums, products, slices, pad
       chosen,
       soft: softmax(x, { axis: 0 }),
       most: x.max({ axes: [1] }),
+      least: x.min({ axes: [0] }),
+      bounded: clamp(y, { min: -1, max: 2 }),
       total: x.sum({ axes: [0], keepDims: true }),
       middle: x.mean(),
       spread: x.sub(x.mean({ axes: [1], keepDims: true })).square().sum().add(1e-3).rsqrt(),

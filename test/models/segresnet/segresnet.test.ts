@@ -6,40 +6,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, random, type Tensor, tensor, tree, zeros } from "../../../engine/mod.ts";
+import { closeDevice, random, type Tensor, tree, zeros } from "../../../engine/mod.ts";
 import { writePhantomDataset } from "../../../engine/imaging/mod.ts";
 import { segResNet, type SegResNetConfig } from "../../../models/mod.ts";
 import { runCommand } from "../../helpers/command.ts";
-import { assertClose } from "../../helpers/compare.ts";
-import { fill, filled } from "../../helpers/reference/fill.ts";
+import { checkGoldenNetwork, type GoldenNetwork } from "../../helpers/reference/golden_network.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 
-interface Case {
-  readonly config: SegResNetConfig;
-  /** Of the input, [D, H, W]. */
-  readonly size: number[];
-  /** Names and shapes of the state dict. */
-  readonly names: [string, number[]][];
-  /** Of the one sample; of the second case every seventh. */
-  readonly logits: number[];
-}
+type Case = GoldenNetwork & { readonly config: SegResNetConfig };
 
 const cases = goldenJson("segresnet") as Record<"anisotropic" | "monai", Case>;
-for (const [name, { config, size, names, logits }] of Object.entries(cases)) {
+for (const [name, each] of Object.entries(cases)) {
   test(`segResNet() equals PyTorch's, ${name}`, async () => {
-    const model = segResNet(config);
-    const params = model.init(random.key(0));
-    const own = [...tree.flatten(params)].map(([path, p]) => [path, [...p.shape]]);
-    const sorted = (list: unknown[]): string[] => list.map((each) => JSON.stringify(each)).sort();
-    assert.equal(sorted(own), sorted(names));
-    const shape = [1, config.inputChannels, ...size];
-    const input = tensor(new Float32Array(fill(shape, 99)), { shape });
-    const output = model.apply(filled(params), input);
-    assert.equal([...output.shape], [1, config.classes, ...size]);
-    const every = name === "monai" ? 7 : 1;
-    const data = (await output.data()).filter((_: number, k: number) => k % every === 0);
-    const got = tensor(data as Float32Array<ArrayBuffer>, { shape: [data.length] });
-    await assertClose(got, { shape: [logits.length], data: logits }, 1e-4, name);
+    await checkGoldenNetwork(segResNet(each.config), each, { every: name === "monai" ? 7 : 1, name });
   });
 }
 

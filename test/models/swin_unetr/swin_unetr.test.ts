@@ -2,38 +2,19 @@
 // of `fill`, tensors numbered by the sorted names of the state dict.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { closeDevice, grad, random, type Tensor, tensor, tree, zeros } from "../../../engine/mod.ts";
+import { closeDevice, grad, random, type Tensor, tensor, zeros } from "../../../engine/mod.ts";
 import { registeredNetworks, summarizeNetwork, swinUNETR, type SwinUNETRConfig } from "../../../models/mod.ts";
-import { near } from "../../helpers/compare.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 import { fill, filled } from "../../helpers/reference/fill.ts";
+import { checkGoldenNetwork, type GoldenNetwork } from "../../helpers/reference/golden_network.ts";
 import { refuses } from "../../helpers/refuse.ts";
 
-interface Case {
-  readonly config: SwinUNETRConfig;
-  readonly size: number[];
-  /** Names and shapes of the parameters in 2D. */
-  readonly names: [string, number[]][];
-  /** Of the one sample, every 97th in 3D and every seventh in 2D. */
-  readonly logits: number[];
-}
+type Case = GoldenNetwork & { readonly config: SwinUNETRConfig };
 
 const golden = goldenJson("swin_unetr") as Record<"2D" | "3D", Case>;
-for (const [name, { config, size, names, logits }] of Object.entries(golden)) {
+for (const [name, each] of Object.entries(golden)) {
   test(`swinUNETR() equals PyTorch's, ${name}`, async () => {
-    const model = swinUNETR(config);
-    const params = model.init(random.key(0));
-    if (names.length > 0) {
-      const own = [...tree.flatten(params)].map(([path, p]) => [path, [...p.shape]]);
-      const sorted = (list: unknown[]): string[] => list.map((each) => JSON.stringify(each)).sort();
-      assert.equal(sorted(own), sorted(names));
-    }
-    const shape = [1, config.inputChannels, ...size];
-    const input = tensor(new Float32Array(fill(shape, 99)), { shape });
-    const output = model.apply(filled(params), input);
-    assert.equal([...output.shape], [1, config.classes, ...size]);
-    const every = name === "3D" ? 97 : 7;
-    near(Array.from((await output.data()) as Float32Array).filter((_, k) => k % every === 0), logits, 1e-4, name);
+    await checkGoldenNetwork(swinUNETR(each.config), each, { every: name === "3D" ? 97 : 7, name });
   });
 }
 
