@@ -5,6 +5,7 @@
 export { countProducts } from "./compile/count.ts";
 export { fromHalf, toHalf } from "./core/dtype.ts";
 export { check, checkOptions, show, VoxgradError } from "./core/errors.ts";
+export { parseJson } from "./core/json.ts";
 export { Tensor } from "./core/tensor.ts";
 export * as tree from "./core/tree.ts";
 export { loadImage } from "./imaging/dataset/load_case.ts";

@@ -53,6 +53,7 @@ export type {
 } from "./conresnet/conresnet.ts";
 export { exportOnnx, openOnnx } from "./onnx/open_onnx.ts";
 export type { OnnxInput, OnnxModel, OnnxOptions, OnnxParams } from "./onnx/open_onnx.ts";
+export { openLayersModel } from "./tfjs/open_layers_model.ts";
 export { openModel } from "./open/open_model.ts";
 export type { OpenModelOptions } from "./open/open_model.ts";
 export type {

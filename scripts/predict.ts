@@ -23,7 +23,7 @@ import { type MirrorAxes, openModel } from "../models/mod.ts";
 const options = config({
   run: entry(
     "",
-    "run folder, with folds or without, or model.safetensors, or NAME.onnx; several with commas are averaged",
+    "run folder, with or without folds, model.safetensors, NAME.onnx or model.json; several with commas are averaged",
     {
       positional: true,
     },
@@ -38,7 +38,7 @@ const options = config({
     "average over mirror images along these axes of the oriented scan",
   ),
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
-  plan: entry("", "plan.json, for ONNX models that voxgrad did not export"),
+  plan: entry("", "plan.json, for models of ONNX and TensorFlow.js that voxgrad did not export"),
   postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
   saveProbabilities: entry(
     false,
@@ -57,7 +57,6 @@ refuseUnused(options, {
   postprocess: options.postprocess && folders.length > 1 &&
     "each of several runs has a rule of its own, and none is applied",
 });
-const sources = await fileDigests(options.plan === "" ? files : [...files, options.plan]);
 const { step, batch, mirror } = options;
 const settings = { step, batch, mirror: mirror as MirrorAxes };
 const model = await openModel(options.run, {
@@ -66,7 +65,8 @@ const model = await openModel(options.run, {
   anySpacing: true,
   ...(options.plan !== "" && { plan: options.plan }),
 });
-const { plan, channels } = model;
+const { plan, channels, weightFiles = [] } = model;
+const sources = await fileDigests([...files, ...weightFiles, ...(options.plan === "" ? [] : [options.plan])]);
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 const faults = new CaseFaults();

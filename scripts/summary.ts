@@ -15,16 +15,27 @@ import {
   print,
   refuseUnused,
 } from "../engine/train/mod.ts";
-import { type Model, networkOf, openOnnx, registeredNetworks, summarizeNetwork } from "../models/mod.ts";
+import {
+  type Model,
+  networkOf,
+  openLayersModel,
+  openOnnx,
+  registeredNetworks,
+  summarizeNetwork,
+} from "../models/mod.ts";
 
 const networks = [...registeredNetworks()].flatMap(([name, { summary }]) => summary ? [{ name, ...summary }] : []);
 networks.sort((a, b) => (a.name < b.name ? -1 : 1));
 // Which options the networks add is known at run time alone.
 // deno-lint-ignore no-explicit-any
 const options: Readonly<Record<string, any>> = config({
-  model: entry("", "run folder, model.safetensors or NAME.onnx; without it the network is described by what follows", {
-    positional: true,
-  }),
+  model: entry(
+    "",
+    "run folder, model.safetensors, NAME.onnx or model.json (TensorFlow.js); else the network is described below",
+    {
+      positional: true,
+    },
+  ),
   network: choice(networks.map(({ name }) => name), "architecture"),
   channels: entry(1, "input channels", { integer: true, min: 1 }),
   classes: entry(2, "outputs: labels with the background, or regions", { integer: true, min: 1 }),
@@ -59,9 +70,10 @@ interface Asked {
   readonly input: readonly number[];
 }
 
-/** An ONNX model with one image as its input; sizes that it leaves open are those of --patch, and a batch of one. */
-async function onnxAsked(file: string): Promise<Asked> {
-  const { params, inputs, apply } = await openOnnx(file);
+/** A model with one image as its input; sizes that it leaves open are those of --patch, and a batch of one. */
+async function foreignAsked(file: string): Promise<Asked> {
+  const open = file.endsWith(".json") ? openLayersModel : openOnnx;
+  const { params, inputs, apply } = await open(file);
   const [{ name, shape }, ...others] = inputs;
   if (others.length > 0 || shape === null) {
     throw new ConfigError(`${file}: wanted one input whose shape is known; it has ${inputs.length}`);
@@ -71,7 +83,7 @@ async function onnxAsked(file: string): Promise<Asked> {
   const odd = options.patch.some((n: number, k: number) => n !== sizes[k + 2]);
   if (odd) throw new ConfigError(`${file}: its input is [${shape.join(", ")}], which --patch cannot change`);
   return {
-    name: "ONNX",
+    name: open === openOnnx ? "ONNX" : "TensorFlow.js",
     input: sizes as number[],
     model: {
       init: () => params as Params,
@@ -82,7 +94,7 @@ async function onnxAsked(file: string): Promise<Asked> {
 
 /** What is asked for: the network, and the shape of its input. */
 async function asked(): Promise<Asked> {
-  if (options.model.endsWith(".onnx")) return onnxAsked(options.model);
+  if (/\.(?:onnx|json)$/.test(options.model)) return foreignAsked(options.model);
   const { plan, file, ...found } = await describedNetwork();
   const { inputChannels } = found.architecture as { inputChannels: number };
   if (!(inputChannels >= 1)) throw new ConfigError(`${file}: its architecture does not say how many channels it takes`);

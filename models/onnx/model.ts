@@ -53,6 +53,8 @@ export interface OnnxModel {
   readonly producer: string;
   /** Entries that its writer added. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Paths of the files of weights that were read beside it. */
+  readonly external: readonly string[];
   /**
    * The outputs by name. Derivatives of any order go through it, and it may be compiled.
    *
@@ -83,8 +85,13 @@ const FIXED: Readonly<Record<string, readonly number[]>> = {
   Upsample: [1],
 };
 
-export async function openOnnxFile(source: FileSource, { external = {} }: OnnxOptions): Promise<OnnxModel> {
-  const { bytes, name } = await readSource(source);
+/** @param options.name of the file, for messages; default: what the source says */
+export async function openOnnxFile(
+  source: FileSource,
+  { external = {}, name: called }: OnnxOptions & { readonly name?: string },
+): Promise<OnnxModel> {
+  const { bytes, name: own } = await readSource(source);
+  const name = called ?? own;
   const file = parsed(bytes, name);
   const { graph, opset, producer, metadata } = file;
   check(
@@ -96,7 +103,10 @@ export async function openOnnxFile(source: FileSource, { external = {} }: OnnxOp
   const missing = new Set(allNodes(graph).map(operatorOf).filter((each) => !Object.hasOwn(operators, each)));
   if (missing.size > 0) throw new UnsupportedOnnx(`operator ${listed(missing)}`, name);
   const stored = new Map<string, Known>();
-  for (const t of graph.initializers) stored.set(t.name, fromFile(await loaded(t, source, external)));
+  const paths = new Set<string>();
+  for (const t of graph.initializers) {
+    stored.set(t.name, fromFile(await loaded(t, source, external, (path) => paths.add(path))));
+  }
   const trained = trainable(graph, stored);
   const free = graph.inputs.filter((input) => !stored.has(input.name));
   const odd = free.find(({ type }) => type === null);
@@ -108,6 +118,7 @@ export async function openOnnxFile(source: FileSource, { external = {} }: OnnxOp
     opset,
     producer,
     metadata,
+    external: [...paths],
     apply(params, inputs) {
       const values = new Map<string, Value>(stored);
       checkParams(params, trained);
@@ -161,6 +172,7 @@ async function loaded(
   t: OnnxTensor,
   source: FileSource,
   files: Readonly<Record<string, FileSource>>,
+  onPath: (path: string) => void,
 ): Promise<OnnxTensor> {
   if (!t.external) return t;
   const { location, offset, length } = t.external;
@@ -170,7 +182,9 @@ async function loaded(
     "openOnnx",
     () => `the data of ${show(t.name)} lie in ${show(location)}; wanted a path within the model's folder`,
   );
-  const { bytes, name } = await readSource(files[location] ?? beside(source, location));
+  const file = Object.hasOwn(files, location) ? files[location] : beside(source, location);
+  if (typeof file === "string") onPath(file);
+  const { bytes, name } = await readSource(file);
   const end = length === undefined ? bytes.length : offset + length;
   check(
     offset >= 0 && end <= bytes.length && offset <= end,
@@ -180,7 +194,8 @@ async function loaded(
   return { ...t, data: numbersOf(t, bytes.subarray(offset, end)) };
 }
 
-function beside(source: FileSource, location: string): FileSource {
+/** The file of weights that a model's file names, for a model with a path or an address. */
+export function beside(source: FileSource, location: string, operator = "openOnnx"): FileSource {
   const address = typeof source === "string" ? source : source instanceof URL ? source.href : "";
   if (/^(?:https?|file):/i.test(address)) return new URL(location, address);
   if (address !== "" && !/^(?:blob|data):/i.test(address)) {
@@ -188,7 +203,7 @@ function beside(source: FileSource, location: string): FileSource {
   }
   const given = `{ external: { ${JSON.stringify(location)}: file } }`;
   throw new VoxgradError(
-    `openOnnx: the weights lie in a file of their own, ${show(location)}; give it with the model: ${given}`,
+    `${operator}: the weights lie in a file of their own, ${show(location)}; give it with the model: ${given}`,
   );
 }
 

@@ -1,10 +1,9 @@
 /** Opens models of any kind, by what their files say. */
 import { check, checkOptions, loadModel, modelFiles, readPostprocessing, show } from "../../engine/segmenting.ts";
-import type { Plan } from "../../engine/imaging/mod.ts";
 import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
 import { ENCODER } from "../alpnet/network_name.ts";
 import { registeredNetworks } from "../known_networks.ts";
-import type { onnxModel } from "./onnx_model.ts";
+import type { foreignModel, ForeignOptions } from "./foreign_model.ts";
 import type { oneShotModel, OneShotModelOptions } from "./one_shot_model.ts";
 import type { SegmentationModel, WriteVolume } from "./segmentation_model.ts";
 import { type Loaded, windowModel, type WindowOptions } from "./window_model.ts";
@@ -16,8 +15,13 @@ export interface OpenModelOptions {
   readonly batch?: WindowOptions["batch"];
   /** Average over mirror images along these axes of the oriented scan; default "none". */
   readonly mirror?: WindowOptions["mirror"];
-  /** How scans are prepared, for ONNX models that voxgrad did not export. */
-  readonly plan?: Plan | FileSource;
+  /**
+   * How scans are prepared, for models of ONNX and TensorFlow.js that voxgrad did not export: a plan, or of its entries
+   * at least spacing and channels; the others are the model's sizes and nnU-Net's defaults.
+   */
+  readonly plan?: ForeignOptions["plan"];
+  /** Files of weights beside such a model by the names that it has for them; by default they are read beside it. */
+  readonly external?: ForeignOptions["external"];
   /** Apply the postprocessing.json of a run folder, where it has one; default true. */
   readonly postprocess?: boolean;
   /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
@@ -49,7 +53,7 @@ export interface OpenModelOptions {
 }
 
 const COMMON = ["batch", "anySpacing"];
-const OF_WINDOWS = ["step", "mirror", "postprocess", "plan"];
+const OF_WINDOWS = ["step", "mirror", "postprocess", "plan", "external"];
 const OF_ENCODERS = [
   ...["slices", "chunks", "nearest", "window", "probe", "prototypes"],
   ...["place", "placeSigma", "prior", "frame", "aligned"],
@@ -61,12 +65,15 @@ export interface Parts {
   /** Registers the networks beside the U-Net. */
   readonly otherNetworks: () => unknown;
   readonly oneShotModel: typeof oneShotModel;
-  readonly onnxModel: typeof onnxModel;
+  readonly foreignModel: typeof foreignModel;
   readonly writeVolume: WriteVolume;
 }
 
-/** The name of an ONNX file; undefined for others. Bytes without a name begin with its first field, a version. */
-function onnxName(source: FileSource): string | undefined {
+/**
+ * The name of a file of ONNX (NAME.onnx) or TensorFlow.js (NAME.json); undefined for others. Of bytes without a name
+ * those of ONNX begin with its first field, a version.
+ */
+function foreignName(source: FileSource): string | undefined {
   const name = typeof source === "string"
     ? source
     : "href" in source
@@ -74,15 +81,19 @@ function onnxName(source: FileSource): string | undefined {
     : "name" in source
     ? String(source.name)
     : "";
-  if (/\.onnx$/i.test(name)) return name;
-  return source instanceof Uint8Array && source[0] === 8 && source[1] < 32 && source[2] === 18 ? "data" : undefined;
+  const path = /^[a-z]+:/i.test(name) ? name.replace(/[?#].*$/, "") : name;
+  if (/\.(?:onnx|json)$/i.test(path)) return path;
+  if (!(source instanceof Uint8Array)) return undefined;
+  if (source[0] === 8 && source[1] < 32 && source[2] === 18) return "data";
+  return source[0] === BRACE ? "data.json" : undefined;
 }
+const BRACE = 0x7b;
 
 /** openModel, given its parts. */
 export async function openAny(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions,
-  { otherNetworks, oneShotModel, onnxModel, writeVolume }: Parts,
+  { otherNetworks, oneShotModel, foreignModel, writeVolume }: Parts,
 ): Promise<SegmentationModel> {
   checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
   const { postprocess = true, mirror = "none" } = options;
@@ -96,12 +107,16 @@ export async function openAny(
   check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
   const loaded: Loaded[] = [];
   const onNetwork = (name: string): unknown => registeredNetworks().has(name) ? undefined : otherNetworks();
-  const { plan } = options;
+  const { plan, external } = options;
   for (const file of files) {
-    const name = onnxName(file);
-    if (name !== undefined) loaded.push(await onnxModel(file, name, plan));
+    const name = foreignName(file);
+    if (name !== undefined) loaded.push(await foreignModel(file, name, { plan, external }));
     else {
-      check(plan === undefined, "openModel", () => "plan is for ONNX models; this model holds its own");
+      check(
+        plan === undefined,
+        "openModel",
+        () => "plan is for ONNX models and those of TensorFlow.js; this model holds its own",
+      );
       loaded.push(await loadModel(file, { onNetwork }));
     }
   }

@@ -10,14 +10,14 @@ export type { OpenModelOptions } from "./open_any.ts";
 const parts: Parts = {
   otherNetworks: () => import("./other_networks.ts"),
   oneShotModel: async (...args) => (await import("./one_shot_model.ts")).oneShotModel(...args),
-  onnxModel: async (...args) => (await import("./onnx_model.ts")).onnxModel(...args),
+  foreignModel: async (...args) => (await import("./foreign_model.ts")).foreignModel(...args),
   writeVolume: writeLater,
 };
 
 /**
  * Opens a trained model: of a run folder (all folds of it, with its postprocessing.json), of any exported
- * model.safetensors, or of an ONNX file that segments patches. Several are averaged. The weights stay on the host and
- * are put on the device when they are needed, so the model outlives a lost device.
+ * model.safetensors, or of a file of ONNX or TensorFlow.js (model.json) that segments patches. Several are averaged.
+ * The weights stay on the host and are put on the device when they are needed, so the model outlives a lost device.
  *
  * @param source a model file (path, URL, Blob, File, bytes, file handle), a run folder (path, folder handle), or a list
  *   of them

@@ -54,6 +54,8 @@ export interface SegmentationModel {
   readonly plan: Plan;
   /** Whether `segment` wants a support, as the model of an encoder does. */
   readonly needsSupport: boolean;
+  /** Paths of the files of weights that the model's file names, where they lie beside it. */
+  readonly weightFiles?: readonly string[];
   /** The rule by which only the largest components are kept, if the run has one. */
   readonly postprocessing?: Postprocessing;
   /**

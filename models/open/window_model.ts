@@ -23,7 +23,11 @@ export interface WindowOptions {
 }
 
 /** A model that was read; with its network, if that is no registered one. */
-export type Loaded = LoadedModel & { readonly network?: Model };
+export type Loaded = LoadedModel & {
+  readonly network?: Model;
+  /** Paths of files of weights that the file names. */
+  readonly beside?: readonly string[];
+};
 
 /** Trainings of the same plan and architecture are folds of one configuration. */
 function membersOf(loaded: readonly Loaded[]): Member[] {
@@ -63,6 +67,7 @@ export function windowModel(
     channels,
     labels: plan.labels.map((name, value) => ({ name, value })),
     needsSupport: false,
+    weightFiles: loaded.flatMap(({ beside = [] }) => beside),
     ...(rule && { postprocessing: rule }),
 
     async segment(scan, { signal, onProgress, probabilities = false, support } = {}) {

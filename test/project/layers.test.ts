@@ -97,6 +97,7 @@ const floors: Record<string, readonly string[]> = {
     "onnx/file",
     "onnx/operators",
     "onnx",
+    "tfjs",
     "open",
     "worker",
   ],

@@ -16,10 +16,16 @@ export type ChannelPlan =
     readonly name: string;
     /**
      * "z-score": minus the mean, divided by the standard deviation of the whole cropped case; "z-score in mask": both
-     * computed over the non-zero region, voxels outside become 0; "rescale": to 0..1 by the case's minimum and maximum;
-     * "none": as stored.
+     * computed over the non-zero region, voxels outside become 0; "none": as stored.
      */
-    readonly normalization: "z-score" | "z-score in mask" | "rescale" | "none";
+    readonly normalization: "z-score" | "z-score in mask" | "none";
+  }
+  | {
+    readonly name: string;
+    /** To 0..1 by the case's minimum and maximum, or by two of its quantiles; nothing is clipped. */
+    readonly normalization: "rescale";
+    /** Such as [0.05, 0.95]; default [0, 1]. */
+    readonly quantiles?: readonly [number, number];
   }
   | {
     readonly name: string;

@@ -6,7 +6,7 @@ import { readSource } from "../../platform/sources.ts";
 import type { FileSource } from "../../platform/sources.ts";
 import type { Dataset } from "../dataset/types.ts";
 import { networkRules, plannedNetworks } from "./network_rules.ts";
-import type { Plan } from "./plan.ts";
+import type { ChannelPlan, Plan } from "./plan.ts";
 
 /** An invalid plan; `file` is the file at fault and the message names the entry. */
 export class PlanError extends VoxgradError {
@@ -95,6 +95,15 @@ const channel: Fields = {
   name: text,
   normalization: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
 };
+const rescaled: Fields = {
+  ...channel,
+  quantiles: optional(
+    where(
+      "two numbers from 0 to 1, the smaller one first",
+      (v) => Array.isArray(v) && v.length === 2 && v.every(isNumber) && 0 <= v[0] && v[0] < v[1] && v[1] <= 1,
+    ),
+  ),
+};
 const ctChannel: Fields = { ...channel, mean: number, deviation: positive, low: number, high: number };
 const region: Fields = {
   name: text,
@@ -178,7 +187,9 @@ export function checkPlan(json: unknown, file: string): Plan {
   const plan = given as Plan;
   object(plan.resampling, "resampling", resampling);
   object(plan.fingerprint, "fingerprint", fingerprint);
-  plan.channels.forEach((c, k) => object(c, `channels[${k}]`, c.normalization === "ct" ? ctChannel : channel));
+  const fieldsOf = ({ normalization: how }: ChannelPlan): Fields =>
+    how === "ct" ? ctChannel : how === "rescale" ? rescaled : channel;
+  plan.channels.forEach((c, k) => object(c, `channels[${k}]`, fieldsOf(c)));
   plan.regions?.forEach((r, k) => {
     object(r, `regions[${k}]`, region);
     const odd = r.values.find((value) => value >= plan.labels.length);

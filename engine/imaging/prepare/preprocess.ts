@@ -44,6 +44,27 @@ function transposedBox<T extends VoxelData>(volume: Volume, box: Box, transpose:
   return out;
 }
 
+function rangeOf(data: Float32Array): [number, number] {
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of data) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+/** Quantiles between neighbors in order, as numpy.quantile computes them. */
+function quantilesOf(data: Float32Array, at: readonly [number, number]): [number, number] {
+  const sorted = data.slice().sort();
+  const [low, high] = at.map((q) => {
+    const place = q * (sorted.length - 1);
+    const k = Math.floor(place);
+    const next = sorted[Math.min(k + 1, sorted.length - 1)];
+    return sorted[k] + (place - k) * (next - sorted[k]);
+  });
+  return [low, high];
+}
+
 /** Normalizes one channel in place, by the rules of ChannelPlan; sums in float64. */
 function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined): void {
   if (plan.normalization === "none") return;
@@ -54,11 +75,7 @@ function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | und
     return;
   }
   if (plan.normalization === "rescale") {
-    let [low, high] = [Infinity, -Infinity];
-    for (const value of data) {
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
+    const [low, high] = plan.quantiles ? quantilesOf(data, plan.quantiles) : rangeOf(data);
     const scale = 1 / Math.max(high - low, 1e-8);
     for (let i = 0; i < data.length; i++) data[i] = (data[i] - low) * scale;
     return;

@@ -69,7 +69,7 @@ try {
   const { first, later } = chunkSizes(await bundled(inference, folder, true));
   const { first: whole } = chunkSizes(await bundled(everything, folder, false));
   const rows: [what: string, bytes: number, limit: number][] = [
-    ["tarball", size, 1000e3],
+    ["tarball", size, 1060e3],
     ["browser install", installed, 8e6],
     ["inference, minified and gzipped", first, 115e3],
     ["everything, minified and gzipped", whole, 400e3],

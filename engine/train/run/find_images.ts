@@ -177,7 +177,7 @@ export async function findModels(runs: string): Promise<{ files: string[]; folde
   const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
   for (const text of parts.map((part) => trimSlashes(part))) {
     if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
-    if (/\.(safetensors|onnx)$/.test(text)) {
+    if (/\.(safetensors|onnx|json)$/.test(text)) {
       files.push(text);
       folders.push(text.includes("/") ? text.slice(0, text.lastIndexOf("/")) : ".");
       continue;

@@ -22,7 +22,8 @@ export interface WrittenNode {
 }
 export interface WrittenValue {
   readonly name: string;
-  readonly shape: Shape;
+  /** Sizes, or the names of those that each call binds. */
+  readonly shape: readonly (number | string)[];
   readonly type: number;
 }
 export interface WrittenModel {
@@ -81,13 +82,17 @@ function writeNode({ type, inputs, output, attributes }: WrittenNode, file: PbfW
   file.writeStringField(4, type);
   for (const attribute of Object.entries(attributes)) file.writeMessage(5, writeAttribute, attribute);
 }
+function writeSize(size: number | string, file: PbfWriter): void {
+  if (typeof size === "number") file.writeVarintField(1, size);
+  else file.writeStringField(2, size);
+}
 function writeValue({ name, shape, type }: WrittenValue, file: PbfWriter): void {
   file.writeStringField(1, name);
   file.writeMessage(2, (_, of) => {
     of.writeMessage(1, (_, tensor) => {
       tensor.writeVarintField(1, type);
       tensor.writeMessage(2, (_, sizes) => {
-        for (const n of shape) sizes.writeMessage(1, (size: number, one) => one.writeVarintField(1, size), n);
+        for (const n of shape) sizes.writeMessage(1, writeSize, n);
       }, null);
     }, null);
   }, null);

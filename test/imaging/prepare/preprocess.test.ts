@@ -116,6 +116,21 @@ test("preprocessCase() keeps image and label together at the plan's spacing", as
   assert.ok(Math.abs(after / before - 1) < 0.15, `${before} mm3 became ${after}`);
 });
 
+test("preprocessImage() rescales by numpy's quantiles", async () => {
+  const data = Float32Array.of(5, 1, 9, 2, 2, 7, 30, 0.5, 4, 3, 8);
+  const image = imaging.makeVolume(data, {
+    shape: [11, 1, 1],
+    affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
+  });
+  const channels = [{ name: "T1", normalization: "rescale", quantiles: [0.05, 0.95] }] as const;
+  const { image: got } = await imaging.preprocessImage(
+    image,
+    planOf({ orientation: "stored", spacing: [1, 1, 1], channels }),
+  );
+  // numpy.quantile(data, [0.05, 0.95]) is 0.75, 19.5; values beyond are not clipped.
+  assert.ok(relativeError(got, data.map((v) => (v - 0.75) / (19.5 - 0.75))) < 1e-6);
+});
+
 test("preprocessImage() normalizes by the definitions", async () => {
   const image = scan(5);
   const plan = planOf({
