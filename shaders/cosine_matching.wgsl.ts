@@ -5,9 +5,9 @@
  * in `matmul.wgsl.ts`, and the norm of a pixel along with them.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
+import { ceilDiv, each, foldGrid, pairs, pick, softwareShare } from "./grid.ts";
 import { librarySource } from "./library.ts";
-import { BLOCK, DEPTH, each, pairs, SIDE, STRIDE, tileLoad } from "./matmul.wgsl.ts";
+import { BLOCK, DEPTH, SIDE, STRIDE, tileLoad } from "./matmul.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";
 

@@ -3,6 +3,14 @@ import type { Target } from "./types.ts";
 
 export const ceilDiv = (a: number, b: number): number => Math.ceil(a / b);
 
+/** Lines of WGSL, one for each of `count`. */
+export const each = (count: number, text: (k: number) => string): string =>
+  Array.from({ length: count }, (_, k) => text(k)).join("\n");
+
+/** Lines of WGSL, one for each pair. */
+export const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
+  each(rows, (i) => each(columns, (j) => text(i, j)));
+
 /**
  * Folds a one-dimensional grid into three dimensions within the target's limit. `index` is the WGSL expression of the
  * flat workgroup index from a `@builtin(workgroup_id)` named `wid`; it may exceed `count`.
@@ -32,11 +40,15 @@ export const softwareShare = (target: Target): number | undefined =>
 export const gpuShare = (target: Target): number | undefined => (target.software ? undefined : subgroupShare(target));
 
 /**
- * The WGSL expression for the `c`-th of `count` values. A loop over c compiles several times faster than one store per
- * value, because each store is a bounds check and a branch per lane on a CPU adapter.
+ * The WGSL expression for the `index`-th of `count` values: for a loop over what is stored. A CPU adapter compiles that
+ * several times faster than one store per value, each a bounds check and a branch per lane, unless the length of the
+ * loop is a constant, because it then unrolls the loop.
  */
-export function pick(count: number, value: (c: number) => string): string {
+export function pick(count: number, value: (c: number) => string, index = "c"): string {
   let expression = value(0);
-  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, c == ${c}u)`;
+  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, ${index} == ${c}u)`;
   return expression;
 }
+
+/** Of more values, picking takes longer than storing. */
+export const MOST_PICKED = 36;

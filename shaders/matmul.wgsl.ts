@@ -4,7 +4,7 @@
  * subgroupBroadcast shares it. A GPU keeps tiles of both factors in workgroup memory.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, pick, softwareShare } from "./grid.ts";
+import { ceilDiv, each, foldGrid, pairs, pick, softwareShare } from "./grid.ts";
 import { fold } from "./map.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";
@@ -21,11 +21,6 @@ export interface MatmulParams {
 
 /** Terms per register before it is added to the total, so that long sums stay accurate. */
 export const BLOCK = 64;
-
-export const each = (count: number, text: (k: number) => string): string =>
-  Array.from({ length: count }, (_, k) => text(k)).join("\n");
-export const pairs = (rows: number, columns: number, text: (i: number, j: number) => string): string =>
-  each(rows, (i) => each(columns, (j) => text(i, j)));
 
 const bindings = (a: string, b: string): string =>
   `@group(0) @binding(0) var<storage, read> a: array<${a}>;

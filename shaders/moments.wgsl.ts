@@ -6,6 +6,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import { operands } from "./operands.ts";
+import { bitsOf, sizesOf } from "./sizes.ts";
 import { type Dispatch, type Fusion, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";
 
 export interface MomentsParams {
@@ -15,56 +16,9 @@ export interface MomentsParams {
   readonly eps: number;
 }
 
-/** Lanes that merge the others before one lane merges theirs. */
-const JOINERS = 16;
-/** Number of values that keeps the lanes of a workgroup busy. */
-const LONG = 1024;
-/** Values that a lane processes at once: their mean and squares are merged into the lane's. */
-const BLOCK = 8;
-
-const each = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
-const sum = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join(" + ");
-
-/** Lanes per row: on a CPU one if rows are short or numerous, since every lane costs a merge. */
-function lanesOf({ rows, length }: MomentsParams, target: Target): number {
-  if (target.software) return length < LONG || rows >= LONG ? 1 : widestGroup(target);
-  return length < LONG ? 32 : widestGroup(target);
-}
-
-/** Workgroups per row: a few long rows are split so that they occupy the device. */
-function partsOf({ rows, length }: MomentsParams, target: Target): number {
-  const wanted = Math.ceil((target.software ? 4 : 256) / rows);
-  const lanes = widestGroup(target);
-  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * lanes)), lanes));
-}
-
-/** Reads x [rows, length], writes [rows, 2]: mean, and 1 / sqrt(variance + eps). */
-export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
-  const { rows, length } = p;
-  const lanes = lanesOf(p, target);
-  const widest = widestGroup(target);
-  const share = Math.ceil(length / (lanes === widest ? partsOf(p, target) : 1));
-  // No part is empty.
-  const parts = Math.ceil(length / share);
-  const kernel = (
-    own: string,
-    from: Slot,
-    to: Slot,
-    text: (load: (at: string) => string) => string,
-    groups: number,
-    lanes: number,
-    flops: number,
-  ): Dispatch => {
-    const size = lanes === 1 ? Math.min(64, widest) : widest;
-    const each = size / lanes;
-    const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
-    const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
-    const last = "output" in to;
-    const source = (): string =>
-      wgsl`${x.enable}
-${x.declarations()}
-${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
-var<workgroup> counts: array<f32, ${size}>;
+/** Workgroup memory of `size` entries, and functions that merge them. */
+const joining = (size: number): string =>
+  `var<workgroup> counts: array<f32, ${size}>;
 var<workgroup> means: array<f32, ${size}>;
 var<workgroup> rests: array<f32, ${size}>;
 var<workgroup> squares: array<f32, ${size}>;
@@ -94,16 +48,82 @@ fn join(first: u32, step: u32, count: u32) {
     square += squares[k] + counts[k] * d * d;
   }
   keep(first, total, origin, mean, square);
+}`;
+
+/** Lanes that merge the others before one lane merges theirs. */
+const JOINERS = 16;
+/** Number of values that keeps the lanes of a workgroup busy. */
+const LONG = 1024;
+/** Values that a lane of a CPU adapter takes at most, if there are enough lanes. */
+const LONGEST_PART = 4096;
+/** Values that a lane processes at once: their mean and squares are merged into the lane's. */
+const BLOCK = 8;
+
+const each = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join("\n");
+const sum = (text: (t: number) => string): string => Array.from({ length: BLOCK }, (_, t) => text(t)).join(" + ");
+
+/**
+ * Lanes per part of a row. On a CPU adapter one: its workgroups gain nothing from sharing memory, and barriers take up
+ * to 150 ms longer to compile.
+ */
+function lanesOf({ length }: MomentsParams, target: Target): number {
+  if (target.software) return 1;
+  return length < LONG ? 32 : widestGroup(target);
 }
 
+/** Parts per row: a few long rows are split so that they occupy the device. */
+function partsOf({ rows, length }: MomentsParams, target: Target): number {
+  const lanes = widestGroup(target);
+  if (target.software) {
+    if (length < LONG || rows >= LONG) return 1;
+    const wanted = Math.max(Math.ceil(LONG / rows), Math.ceil(length / LONGEST_PART));
+    return Math.min(wanted, Math.floor(length / (LONG / 4)), lanes);
+  }
+  const wanted = Math.ceil(256 / rows);
+  return Math.max(1, Math.min(wanted, Math.floor(length / (4 * lanes)), lanes));
+}
+
+/** Reads x [rows, length], writes [rows, 2]: mean, and 1 / sqrt(variance + eps). */
+export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | null = null): Lowered {
+  const { rows, length } = p;
+  const lanes = lanesOf(p, target);
+  const widest = widestGroup(target);
+  const share = Math.ceil(length / (lanes === widest || target.software ? partsOf(p, target) : 1));
+  // No part is empty.
+  const parts = Math.ceil(length / share);
+  const kernel = (
+    own: string,
+    from: Slot,
+    to: Slot,
+    text: (load: (at: string) => string) => string,
+    groups: number,
+    lanes: number,
+    flops: number,
+  ): Dispatch => {
+    const size = lanes === 1 ? Math.min(64, widest) : widest;
+    const each = size / lanes;
+    const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
+    const sizes = sizesOf({ groups, parts, share, length, epsBits: bitsOf(p.eps) });
+    const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
+    const last = "output" in to;
+    const source = (): string =>
+      wgsl`${x.enable}
+${x.declarations()}
+${sizes.declaration(x.reads.length + 1)}
+${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
+#if ${lanes > 1}
+${joining(size)}
+#endif
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
+${sizes.lets}
   let lane = local % ${lanes}u;
   let leader = local - lane;
   // Beyond the end the last is repeated because all must reach the barriers; it is not stored.
   let flat = (${index}) * ${each}u + local / ${lanes}u;
-  let group = min(flat, ${groups - 1}u);
+  let group = min(flat, groups - 1u);
 ${text((at) => x.load("x", at))}
+#if ${lanes > 1}
   keep(local, count, pivot, mean, square);
 #if ${lanes > JOINERS}
   workgroupBarrier();
@@ -115,25 +135,40 @@ ${text((at) => x.load("x", at))}
     join(leader, 1u, ${JOINERS}u);
   }
 #endif
-  if ((lane == 0u) & (flat < ${groups}u)) {
-    result[group * 2u] = means[leader];
-    result[group * 2u + 1u] = ${last ? `vg_rsqrt(squares[leader] / counts[leader] + ${p.eps}f)` : "squares[leader]"};
+  let whole = means[leader];
+  let squared = squares[leader];
+  let values = counts[leader];
+#else
+  let whole = vg_exact(pivot + mean);
+  let squared = square;
+  let values = count;
+#endif
+  if ((lane == 0u) & (flat < groups)) {
+    result[group * 2u] = whole;
+    result[group * 2u + 1u] = ${last ? "vg_rsqrt(squared / values + bitcast<f32>(epsBits))" : "squared"};
   }
 }
 `;
     const name = `${own}${x.suffix}`;
-    return { kernel: { name, source, workgroups, flops }, reads: x.reads, writes: [to] };
+    return { kernel: { name, source, workgroups, sizes: sizes.values, flops }, reads: x.reads, writes: [to] };
   };
+  // Of the many values of a lane on a CPU adapter, the middle of three, which a single outlier is not.
+  const pivot = (load: (at: string) => string): string =>
+    lanes > 1 || parts === 1
+      ? `  let pivot = ${load("first + min(begin + lane, end - 1u)")};`
+      : `  let one = ${load("first + begin")};
+  let two = ${load("first + (begin + end) / 2u")};
+  let three = ${load("first + end - 1u")};
+  let pivot = max(min(one, two), min(max(one, two), three));`;
   const read = (load: (at: string) => string): string =>
-    `  let row = group / ${parts}u;
-  let begin = group % ${parts}u * ${share}u;
-  let end = min(begin + ${share}u, ${length}u);
-  let first = row * ${length}u;
+    `  let begin = group % parts * share;
+  let end = min(begin + share, length);
+  let first = group / parts * length;
   var count = 0f;
   var mean = 0f;
   var square = 0f;
   // Differences from a value of the lane keep it exact if the mean is large.
-  let pivot = ${load("first + min(begin + lane, end - 1u)")};
+${pivot(load)}
   var k = begin + lane;
   for (; k + ${(BLOCK - 1) * lanes}u < end; k += ${BLOCK * lanes}u) {
 ${each((t) => `    let v${t} = ${load(`first + k + ${t * lanes}u`)} - pivot;`)}
@@ -155,12 +190,32 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
 `;
   // A row has at most as many parts as lanes.
   const merge = (load: (at: string) => string): string =>
-    `  let part = min(lane, ${parts - 1}u);
-  let at = (group * ${parts}u + part) * 2u;
-  let count = select(0f, f32(min(${share}u, ${length}u - part * ${share}u)), lane < ${parts}u);
+    `  let part = min(lane, parts - 1u);
+  let at = (group * parts + part) * 2u;
+  let count = select(0f, f32(min(share, length - part * share)), lane < parts);
   let pivot = ${load("at")};
   let mean = 0f;
-  let square = select(0f, ${load("at + 1u")}, lane < ${parts}u);`;
+  let square = select(0f, ${load("at + 1u")}, lane < parts);`;
+  const mergeAlone = (load: (at: string) => string): string =>
+    `  let first = group * parts;
+  let origin = ${load("first * 2u")};
+  let count = f32(length);
+  var total = 0f;
+  for (var part = 0u; part < parts; part++) {
+    total += f32(min(share, length - part * share)) * (${load("(first + part) * 2u")} - origin);
+  }
+  // Rounded, and off if the first part is: what it is off by is measured along with the squares.
+  let pivot = vg_exact(origin + total / count);
+  var mean = 0f;
+  var square = 0f;
+  for (var part = 0u; part < parts; part++) {
+    let values = f32(min(share, length - part * share));
+    let d = ${load("(first + part) * 2u")} - pivot;
+    mean += values * d;
+    square += ${load("(first + part) * 2u + 1u")} + values * d * d;
+  }
+  mean /= count;
+  square -= count * mean * mean;`;
   const flops = 4 * rows * length;
   const input: Slot = { input: 0 };
   const output: Slot = { output: 0 };
@@ -170,7 +225,9 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
     temps: [8 * rows * parts],
     dispatches: [
       kernel("moments.parts", input, between, read, rows * parts, lanes, flops),
-      kernel("moments.merge", between, output, merge, rows, widest, 0),
+      lanes === 1
+        ? kernel("moments.merge", between, output, mergeAlone, rows, 1, 0)
+        : kernel("moments.merge", between, output, merge, rows, widest, 0),
     ],
   };
 }

@@ -34,7 +34,11 @@ export interface Operands {
    * variable `seen` receives the value whose moments the fusion computes.
    */
   store(index: string, value: string, seen?: string): string;
+  /** The four elements of an operand of vectors, in f32. */
+  loadFour(name: string, index: string): string;
 }
+
+const isHalf = (type: string): boolean => type === "f16" || type === "vec4<f16>";
 
 /** The operands of a template. `fusion` applies to inputs and to output 0, wherever the template accesses them. */
 export function operands(inputs: readonly Operand[], result: Operand, fusion: Fusion | null = null): Operands {
@@ -64,7 +68,7 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   if (fusion?.moments) functions.push({ header: "observe(i: u32, given: f32) -> f32", fused: fusion.moments });
   for (const { name, type, slot } of inputs) if (!computed.has(name)) bind(name, type, slot);
   const type = store?.type ?? result.type;
-  const half = [...bound, { type }].some(({ type }) => type === "f16" || type === "vec4<f16>");
+  const half = [...bound, { type }].some(({ type }) => isHalf(type));
   const rounded = result.type === "f16";
   const declarations = (): string => {
     const codes = functions.map(({ fused }) => fused.code());
@@ -91,6 +95,7 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
         : typeOf(name) === "f16"
         ? `f32(${name}[${index}])`
         : `${name}[${index}]`,
+    loadFour: (name, index) => isHalf(typeOf(name)) ? `vec4f(${name}[${index}])` : `${name}[${index}]`,
     store(index, value, seen) {
       const own = rounded ? `vg_half(${value})` : value;
       const kept = store ? `finish(${index}, ${own})` : rounded ? `f16(${own})` : own;

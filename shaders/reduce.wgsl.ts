@@ -4,8 +4,10 @@
  * than a few hundred terms. Sums over the same rows share a kernel.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
+import { each } from "./grid.ts";
 import { bindings, fold } from "./map.wgsl.ts";
 import { declarationsSource } from "./library.ts";
+import { sizesOf } from "./sizes.ts";
 import { type Declarations, type Kernel, type Slot, type Target, widestGroup } from "./types.ts";
 
 type By = "sum" | "max" | "min" | "argmax";
@@ -75,8 +77,6 @@ const SHORT = 512;
 /** Of the invocations that share a row, the number that merge the others' sums first. */
 const JOINERS = 16;
 
-const each = (count: number, text: (k: number) => string): string =>
-  Array.from({ length: count }, (_, k) => text(k)).join("\n");
 const zeroOf = (type: ReduceParams["type"]): string => (type === "f32" ? "0f" : type === "i32" ? "0i" : "0u");
 
 /** Number of parts per row, one invocation each; 1 if rows are short. */
@@ -91,14 +91,15 @@ function parts(outputs: number, length: number, first: boolean, target: Target):
 }
 
 /**
- * Whether there are enough long rows for one workgroup each, with a bounded number of terms per lane. Kernels with
- * barriers take SwiftShader about 50 ms longer to compile, which does not pay off for little work.
+ * Whether there are enough long rows for one workgroup each, with a bounded number of terms per lane. Not on a CPU
+ * adapter: its workgroups gain nothing from sharing memory, and barriers take 50 to 150 ms longer to compile.
  */
 const rowByRow = (p: ReduceParams, target: Target, lanes = widestGroup(target)): boolean =>
+  !target.software &&
   p.by === "sum" &&
   p.contiguous &&
   p.outputs * p.length >= 2 ** 14 &&
-  (p.outputs >= (target.software ? 4 : 128) || p.length <= 128 * lanes) &&
+  (p.outputs >= 128 || p.length <= 128 * lanes) &&
   p.length >= 4 * lanes &&
   p.length <= MOST * lanes;
 
@@ -124,7 +125,7 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
       ...rest,
       ...(last && epilogue ? { epilogue } : {}),
       length,
-      ...(first ? {} : later(p, length)),
+      ...(first ? {} : later(p)),
     };
     const text = p.by === "sum" ? sumPass : extremumPass;
     kernels.push({ kernel: text(own, split, first, last, target), from, to, isLast: last });
@@ -134,8 +135,8 @@ export function reduceKernels(p: ReduceParams, target: Target): { kernels: reado
 }
 
 /** A pass over partial results, in the layout of the previous pass. */
-function later(p: ReduceParams, length: number): Partial<ReduceParams> {
-  const at = p.contiguous ? `o * ${length}u + r` : `r * ${p.outputs}u + o`;
+function later(p: ReduceParams): Partial<ReduceParams> {
+  const at = p.contiguous ? "o * terms + r" : "r * outputs + o";
   const pair = p.by === "argmax";
   return {
     name: `${p.name}.partial`,
@@ -163,21 +164,24 @@ function head(
   target: Target,
   results: readonly [string, string][],
   rest: (code: ReduceCode, end: EpilogueCode | undefined) => string,
-): { source: () => string; workgroups: Kernel["workgroups"] } {
+): Pick<Kernel, "source" | "workgroups" | "sizes"> {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
+  const sizes = sizesOf({ count, outputs: p.outputs, terms: p.length, split });
   // Neighboring invocations read neighboring elements.
-  const rowOf = split === 1 ? "i" : p.contiguous ? `i / ${split}u` : `i % ${p.outputs}u`;
-  const partOf = split === 1 ? "0u" : p.contiguous ? `i % ${split}u` : `i / ${p.outputs}u`;
+  const rowOf = split === 1 ? "i" : p.contiguous ? "i / split" : "i % outputs";
+  const partOf = split === 1 ? "0u" : p.contiguous ? "i % split" : "i / outputs";
   const source = (): string => {
     const [code, end] = [p.code(), p.epilogue?.code()];
     return wgsl`${start(p, code, end)}
 ${resultBindings(p, results)}
+${sizes.declaration(bindingOf(p, results.length))}
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * ${row}u;
-  if (i >= ${count}u) {
+${sizes.lets}
+  let i = ${workgroups[1] > 1 ? `id.x + id.y * ${row}u` : "id.x"};
+  if (i >= count) {
     return;
   }
   let o = ${rowOf};
@@ -185,7 +189,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 ${code.before}
 ${rest(code, end)}`;
   };
-  return { source, workgroups };
+  return { source, workgroups, sizes: sizes.values };
 }
 
 /** Functions and input bindings. */
@@ -207,24 +211,24 @@ function written({ results }: ReduceParams, end: EpilogueCode | undefined): stri
 const sumResults = (p: ReduceParams): [string, string][] =>
   Array.from({ length: p.results }, (_, j) => [`result${j}`, p.epilogue?.type ?? p.type]);
 
+/** The binding of result k, or after the last. */
+const bindingOf = (p: ReduceParams, k: number): number => p.reads.length + (p.epilogue?.reads.length ?? 0) + k;
+
 const resultBindings = (p: ReduceParams, results: readonly [string, string][]): string =>
   results
     .map(
-      ([name, type], k) =>
-        `@group(0) @binding(${
-          p.reads.length + (p.epilogue?.reads.length ?? 0) + k
-        }) var<storage, read_write> ${name}: array<${type}>;`,
+      ([name, type], k) => `@group(0) @binding(${bindingOf(p, k)}) var<storage, read_write> ${name}: array<${type}>;`,
     )
     .join("\n");
 
 /** Loops over terms `from`, from + step, ... below the length, in blocks, accumulating into totals. */
-const blocks = (p: ReduceParams, { body, values }: ReduceCode, from: string, step: number): string => {
+const blocks = (p: ReduceParams, { body, values }: ReduceCode, from: string, step: string): string => {
   const n = p.results;
   const zero = zeroOf(p.type);
   return `${each(n, (j) => `  var total${j} = ${zero};`)}
-  for (var start = ${from}; start < ${p.length}u; start += ${BLOCK * step}u) {
+  for (var start = ${from}; start < terms; start += ${BLOCK}u * ${step}) {
 ${each(n, (j) => `    var block${j} = ${zero};`)}
-    for (var r = start; r < min(start + ${BLOCK * step}u, ${p.length}u); r += ${step}u) {
+    for (var r = start; r < min(start + ${BLOCK}u * ${step}, terms); r += ${step}) {
 ${body}
 ${each(n, (j) => `      block${j} += ${values[j]};`)}
     }
@@ -234,12 +238,11 @@ ${each(n, (j) => `    total${j} += block${j};`)}
 
 function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
   const rest = (code: ReduceCode, end: EpilogueCode | undefined): string =>
-    `${blocks(p, code, "part", split)}
+    `${blocks(p, code, "part", split === 1 ? "1u" : "split")}
 ${written(p, end)}
 }
 `;
-  const { source, workgroups } = head(p, split, target, sumResults(p), rest);
-  return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
+  return { name: nameOf(p), ...head(p, split, target, sumResults(p), rest), flops: flopsOf(p) };
 }
 
 /** One workgroup per row: lanes sum strided terms, some of them merge the lanes, and the first merges those. */
@@ -248,20 +251,23 @@ function rows(p: ReduceParams, target: Target): Kernel {
   const lanes = widestGroup(target);
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
   const shared = (j: number): string => `sums[${j * lanes}u`;
+  const sizes = sizesOf({ outputs: p.outputs, terms: p.length });
   const source = (): string => {
     const [code, end] = [p.code(), p.epilogue?.code()];
     return wgsl`${start(p, code, end)}
 ${resultBindings(p, sumResults(p))}
+${sizes.declaration(bindingOf(p, n))}
 var<workgroup> sums: array<${p.type}, ${n * lanes}>;
 
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let o = group.x + group.y * ${x}u;
-  if (o >= ${p.outputs}u) {
+${sizes.lets}
+  let o = ${p.outputs > x ? `group.x + group.y * ${x}u` : "group.x"};
+  if (o >= outputs) {
     return;
   }
 ${code.before}
-${blocks(p, code, "lane", lanes)}
+${blocks(p, code, "lane", `${lanes}u`)}
 ${each(n, (j) => `  ${shared(j)} + lane] = total${j};`)}
   workgroupBarrier();
   if (lane < ${JOINERS}u) {
@@ -281,7 +287,8 @@ ${written(p, end)}
 }
 `;
   };
-  return { name: nameOf(p), source, workgroups: [x, Math.ceil(p.outputs / x), 1], flops: flopsOf(p) };
+  const workgroups = [x, Math.ceil(p.outputs / x), 1] as const;
+  return { name: nameOf(p), source, workgroups, sizes: sizes.values, flops: flopsOf(p) };
 }
 
 function extremumPass(p: ReduceParams, split: number, first: boolean, last: boolean, target: Target): Kernel {
@@ -298,7 +305,7 @@ function extremumPass(p: ReduceParams, split: number, first: boolean, last: bool
   const rest = ({ body, values }: ReduceCode): string =>
     wgsl`  var best = ${zeroOf(p.type)};
   var bestPlace = -1i;
-  for (var r = part; r < ${p.length}u; r += ${split}u) {
+  for (var r = part; r < terms; r += split) {
 ${body}
     let term = ${values[0]};
 #if ${pair && !first}
@@ -321,6 +328,5 @@ ${body}
 #endif
 }
 `;
-  const { source, workgroups } = head(p, split, target, results, rest);
-  return { name: nameOf(p), source, workgroups, flops: flopsOf(p) };
+  return { name: nameOf(p), ...head(p, split, target, results, rest), flops: flopsOf(p) };
 }

@@ -41,7 +41,7 @@ export interface SubgroupMatrix {
 
 /**
  * One compute pipeline: WGSL with entry point `main`. Bindings are in group 0: first the inputs (`var<storage,
- * read>`), in the order of `Dispatch.reads`, then the outputs (`var<storage, read_write>`).
+ * read>`), in the order of `Dispatch.reads`, then the outputs (`var<storage, read_write>`), then the sizes.
  */
 export interface Kernel {
   /** Short and stable, for labels and profiles: `conv_forward.tile4x8`. */
@@ -49,6 +49,8 @@ export interface Kernel {
   /** The WGSL, printed when a pipeline is created. */
   readonly source: () => string;
   readonly workgroups: readonly [number, number, number];
+  /** Contents of a uniform buffer of u32 that is bound after all others, if the kernel reads one. */
+  readonly sizes?: readonly number[];
   /** Floating-point operations of one dispatch, if the kernel is compute-bound. */
   readonly flops?: number;
   /** Whether these are products of f16 numbers, which matrix units can compute. */

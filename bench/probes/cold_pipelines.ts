@@ -7,7 +7,7 @@
 import { lower } from "../../engine/compile/graph/lower.ts";
 import { planProgram } from "../../engine/compile/plan_program.ts";
 import { singleSteps, type Step as Scheduled } from "../../engine/compile/schedule.ts";
-import { device, pipelineFor } from "../../engine/gpu/mod.ts";
+import { bindGroupOf, device, pipelineFor } from "../../engine/gpu/mod.ts";
 import * as vg from "../../engine/mod.ts";
 import { Tensor } from "../../engine/mod.ts";
 import { formatTable } from "../../engine/train/mod.ts";
@@ -48,11 +48,10 @@ const nnunet =
 async function runOnce({ kernel, reads, writes }: Scheduled): Promise<void> {
   const pipeline = await pipelineFor(here, kernel);
   const buffers = [...reads, ...writes].map(({ bytes }) => here.gpu.createBuffer({ size: bytes, usage: STORAGE }));
-  const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
   const encoder = here.gpu.createCommandEncoder();
   const pass = encoder.beginComputePass();
   pass.setPipeline(pipeline);
-  pass.setBindGroup(0, here.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.setBindGroup(0, bindGroupOf(here, pipeline, kernel, buffers.map((buffer) => ({ buffer }))));
   pass.dispatchWorkgroups(1);
   pass.end();
   here.gpu.queue.submit([encoder.finish()]);

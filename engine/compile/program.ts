@@ -2,6 +2,7 @@
 import type { TypedArray } from "../core/dtype.ts";
 import {
   allocateBuffer,
+  bindGroupOf,
   countArena,
   type Device,
   type DispatchInfo,
@@ -335,8 +336,7 @@ export class Program {
     let group = groups.get(key);
     if (!group) {
       if (groups.size >= GROUPS_KEPT) groups.clear();
-      const entries = bound.map((resource, binding) => ({ binding, resource }));
-      groups.set(key, group = this.#device.gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+      groups.set(key, group = bindGroupOf(this.#device, pipeline, step.kernel, bound));
     }
     return group;
   }

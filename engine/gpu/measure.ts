@@ -1,7 +1,7 @@
 /** Times individual kernels on synthetic data. */
 import type { Dispatch, Slot } from "../../shaders/types.ts";
 import type { Device } from "./device.ts";
-import { pipelineFor } from "./pipelines.ts";
+import { bindGroupOf, pipelineFor } from "./pipelines.ts";
 import { encodePart } from "./profile.ts";
 
 /** Without timestamps, calls are repeated until they take this many milliseconds in total. */
@@ -17,8 +17,8 @@ export async function stopwatch(
   const commands = await Promise.all(
     dispatches.map(async ({ kernel, reads, writes }) => {
       const pipeline = await pipelineFor(device, kernel);
-      const entries = [...reads, ...writes].map((slot, binding) => ({ binding, resource: { buffer: bufferOf(slot) } }));
-      const group = gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+      const buffers = [...reads, ...writes].map((slot) => ({ buffer: bufferOf(slot) }));
+      const group = bindGroupOf(device, pipeline, kernel, buffers);
       return { pipeline, group, workgroups: kernel.workgroups };
     }),
   );

@@ -14,7 +14,7 @@ export {
   writeBuffer,
 } from "./buffers.ts";
 export type { MemoryStats } from "./buffers.ts";
-export { pipelineCount, pipelineFor } from "./pipelines.ts";
+export { bindGroupOf, pipelineCount, pipelineFor } from "./pipelines.ts";
 export { profile } from "./profile.ts";
 export type { DispatchTime, Profile } from "./profile.ts";
 export { floorsOf } from "./kernel_table.ts";

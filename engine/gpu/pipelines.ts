@@ -1,14 +1,21 @@
-/** Compute pipelines, cached by source: structurally equal kernels share one. */
+/** Compute pipelines, cached by source: structurally equal kernels share one. And what they bind. */
 import { VoxgradError } from "../core/errors.ts";
 import { LruCache } from "../core/lru_cache.ts";
 import type { Kernel } from "../../shaders/types.ts";
 import { checkOpen, type Device, keepOpen, onClose } from "./device.ts";
+import { bufferUsage } from "./flags.ts";
 
 /** Maximum number of cached pipelines. */
 const CAPACITY = 1024;
 
 const cache = new LruCache<string, Promise<GPUComputePipeline>>(CAPACITY);
-onClose(() => cache.clear());
+/** Buffers of sizes by their contents. Bind groups keep those alive that are dropped here. */
+const sizes = new LruCache<string, GPUBuffer>(4 * CAPACITY);
+onClose(() => {
+  cache.clear();
+  for (const buffer of sizes.values()) buffer.destroy();
+  sizes.clear();
+});
 
 /** The number of cached pipelines. */
 export const pipelineCount = (): number => cache.count;
@@ -50,4 +57,29 @@ async function compile(device: Device, name: string, source: string): Promise<GP
       .join("\n");
     throw new VoxgradError(`${name}: the kernel does not compile here: ${detail || (error as Error).message}`);
   }
+}
+
+/** The bind group of a kernel: its buffers in the order of their bindings, and its sizes. */
+export function bindGroupOf(
+  { gpu }: Device,
+  pipeline: GPUComputePipeline,
+  kernel: Kernel,
+  buffers: readonly GPUBufferBinding[],
+): GPUBindGroup {
+  const all = kernel.sizes ? [...buffers, { buffer: sizesBuffer(gpu, kernel.sizes) }] : buffers;
+  const entries = all.map((resource, binding) => ({ binding, resource }));
+  return gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+}
+
+function sizesBuffer(gpu: GPUDevice, values: readonly number[]): GPUBuffer {
+  const key = values.join();
+  let buffer = sizes.get(key);
+  if (!buffer) {
+    const size = Math.ceil(values.length / 4) * 16;
+    buffer = gpu.createBuffer({ label: "sizes", size, usage: bufferUsage.UNIFORM, mappedAtCreation: true });
+    new Uint32Array(buffer.getMappedRange()).set(values);
+    buffer.unmap();
+    sizes.set(key, buffer);
+  }
+  return buffer;
 }

@@ -4,8 +4,7 @@
  * a query. The memory is that of the result.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { softwareShare } from "../grid.ts";
-import { each, pairs } from "../matmul.wgsl.ts";
+import { each, pairs, softwareShare } from "../grid.ts";
 import type { Lowered, Target, Variant } from "../types.ts";
 import { bucket, selectVariant } from "../variants.ts";
 import {

@@ -5,8 +5,7 @@
  * ds_ij = p_ij (g_i . v_j - d_i), dq_i = scale sum_j ds_ij k_j, dk_j = scale sum_i ds_ij q_i, dv_j = sum_i p_ij g_i.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { softwareShare } from "../grid.ts";
-import { each, pairs } from "../matmul.wgsl.ts";
+import { each, pairs, softwareShare } from "../grid.ts";
 import type { Lowered, Target, Variant } from "../types.ts";
 import { bucket, selectVariant } from "../variants.ts";
 import {

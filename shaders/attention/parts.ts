@@ -4,9 +4,8 @@
  * broadcast them, because a load costs about twenty multiply-adds on a CPU adapter.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid } from "../grid.ts";
+import { ceilDiv, each, foldGrid } from "../grid.ts";
 import { librarySource } from "../library.ts";
-import { each } from "../matmul.wgsl.ts";
 import type { Slot, Target } from "../types.ts";
 
 /** A tensor that is added to the logits, or, as a mask, says which of them count. */

@@ -1,7 +1,6 @@
 /** The gradient of attention by a term of its logits: sums of ds_ij (gradients.wgsl.ts) over what it broadcasts to. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { ceilDiv, foldGrid, softwareShare } from "../grid.ts";
-import { each } from "../matmul.wgsl.ts";
+import { ceilDiv, each, foldGrid, softwareShare } from "../grid.ts";
 import type { Lowered, Target, Variant } from "../types.ts";
 import { bucket, selectVariant } from "../variants.ts";
 import {

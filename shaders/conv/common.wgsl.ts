@@ -40,10 +40,19 @@ export function convOperands(
   return operands(inputs, { name: result, type: p.storage, slot: { output: 0 } }, fusion);
 }
 
-/** The operands of a weight gradient; it writes partial sums. */
-export const weightOperands = (p: ConvParams, x: string, g: string, fusion: Fusion | null): Operands =>
+/** The operands of a weight gradient, with elements of `g` in fours or alone; it writes partial sums. */
+export const weightOperands = (
+  p: ConvParams,
+  x: string,
+  g: string,
+  fusion: Fusion | null,
+  loadsFour = false,
+): Operands =>
   operands(
-    [x, g].map((name, k) => ({ name, type: p.storage, slot: { input: k } })),
+    [
+      { name: x, type: p.storage, slot: { input: 0 } },
+      { name: g, type: loadsFour ? `vec4<${p.storage}>` : p.storage, slot: { input: 1 } },
+    ],
     { name: "partial", type: "f32", slot: { temp: 0 } },
     fusion,
   );

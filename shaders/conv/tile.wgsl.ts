@@ -8,10 +8,11 @@
  * Conditions are joined by `&`: each `&&` becomes a branch, and hundreds of those stall SwiftShader's compiler.
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
-import { convOperands, convWork, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
-import { ceilDiv, foldGrid, gpuShare, pick, softwareShare } from "../grid.ts";
+import { convWork, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
+import { ceilDiv, each, foldGrid, gpuShare, MOST_PICKED, pick, softwareShare } from "../grid.ts";
 import type { ConvParams, RowPlan, Side, Size3 } from "./common.wgsl.ts";
-import type { Operands } from "../operands.ts";
+import { type Operands, operands } from "../operands.ts";
+import { sizesOf } from "../sizes.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
 interface Tile {
@@ -53,20 +54,48 @@ export function tileVariants(backward: boolean): readonly Variant<ConvParams>[] 
   return [variant("tile_shared", softwareShare), variant("tile", () => 1), variant("tile_subgroup", gpuShare)];
 }
 
+/** A convolution as the kernel computes it. */
+interface Problem {
+  readonly from: Side;
+  readonly to: Side;
+  /** Sizes along the axes, with the padding before the first result. */
+  readonly params: ConvParams;
+  /** Whether it inverts a stride: results with equal position mod stride use the same planes and rows of the kernel. */
+  readonly backward: boolean;
+  /** Whether elements of the kernel are taken from the last to the first. */
+  readonly flipped: boolean;
+}
+
+/** The gradient of a convolution without strides is a convolution with the flipped kernel, so they share a pipeline. */
+function problemOf(p: ConvParams, backward: boolean): Problem {
+  const { from, to } = sides(p, backward);
+  if (!backward || p.stride.some((stride) => stride > 1)) return { from, to, params: p, backward, flipped: false };
+  const padding = p.kernel.map((k, axis) => (k - 1) * p.dilation[axis] - p.padding[axis]) as [number, number, number];
+  const params = {
+    ...p,
+    inChannels: p.outChannels,
+    outChannels: p.inChannels,
+    input: p.output,
+    output: p.input,
+    padding,
+  };
+  return { from, to, params, backward: false, flipped: true };
+}
+
 /** Lowers forward (`backward` false) or input gradient with one tile. */
 export function lowerTile(
-  p: ConvParams,
+  given: ConvParams,
   target: Target,
-  backward: boolean,
+  inverse: boolean,
   tile: Tile,
   fusion: Fusion | null = null,
 ): Lowered {
-  const { from, to } = sides(p, backward);
+  const problem = problemOf(given, inverse);
+  const { from, to, params: p, backward, flipped } = problem;
   const { channels: tc, width: tw, share } = tile;
-  const [kD, kH, kW] = p.kernel;
+  const perTap = volume(p.kernel);
 
-  // In the gradient of a strided convolution, voxels with equal position mod stride use the same planes and rows of
-  // the kernel. Each such phase fills whole workgroups, so that all lanes of one need the same weights.
+  // Each phase of an inverted stride fills whole workgroups, so that all lanes of one need the same weights.
   const [phasesZ, phasesY] = backward ? p.stride : [1, 1];
   const depth = ceilDiv(to.size[0], phasesZ),
     height = ceilDiv(to.size[1], phasesY);
@@ -77,110 +106,162 @@ export function lowerTile(
   const perSpace = channelBlocks * p.groups * phasesZ * phasesY;
   const grid = foldGrid(ceilDiv(lanes, size) * perSpace, target);
 
-  const io = convOperands(p, ["data", "w", "bias"], "result", fusion);
+  // A load of four neighbors costs a CPU adapter little more than one of a single element.
+  const step = tw * (backward ? 1 / p.stride[2] : p.stride[2]);
+  const loadsFour = step % 4 === 0 && from.size[2] % 4 === 0 && !fusion?.loads[0];
+  const io = operands(
+    [
+      { name: "data", type: loadsFour ? `vec4<${p.storage}>` : p.storage, slot: { input: 0 } },
+      { name: "w", type: p.storage, slot: { input: 1 } },
+      ...(p.bias ? [{ name: "bias", type: p.storage, slot: { input: 2 } }] : []),
+    ],
+    { name: "result", type: p.storage, slot: { output: 0 } },
+    fusion,
+  );
+  // Strides and dilations divide positions of an inverted stride, which only constants do fast.
+  const along = (name: string, values: Size3): Record<string, number> =>
+    backward ? {} : { [`${name}Z`]: values[0], [`${name}Y`]: values[1] };
+  const sizes = sizesOf(
+    {
+      lanes,
+      blocks,
+      height,
+      depth,
+      channelBlocks,
+      groups: p.groups,
+      fromChannels: from.channels,
+      toChannels: to.channels,
+      toDepth: to.size[0],
+      toHeight: to.size[1],
+      toWidth: to.size[2],
+      kernelZ: p.kernel[0],
+      kernelY: p.kernel[1],
+    },
+    {
+      fromDepth: from.size[0],
+      fromHeight: from.size[1],
+      fromWidth: from.size[2],
+      fromStride: from.weightStride,
+      toStride: to.weightStride,
+      groupStride: (p.outChannels / p.groups) * (p.inChannels / p.groups) * perTap,
+      firstTap: flipped ? perTap - 1 : 0,
+      nextTap: flipped ? -1 : 1,
+      paddingX: p.padding[2],
+      paddingY: p.padding[1],
+      paddingZ: p.padding[0],
+      ...along("stride", p.stride),
+      ...along("dilation", p.dilation),
+    },
+  );
   const source = (): string => {
     const plan = rowPlan(p, backward, tw);
     const weights = weightLoads(p, to, tile, io);
-    const gather = gathering(plan, from.size, tile, io);
-    const sums: string[] = [],
-      stores: string[] = [];
-    for (let b = 0; b < tw; b++) {
-      for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
-      const sum = `${pick(tc, (c) => `a${c}_${b}`)}${p.bias ? " + b" : ""}`;
-      const store = io.store(`(at + ${b}u)`, sum);
-      stores.push(blocks * tw > to.size[2] && b > 0 ? `if (x0 + ${b}u < ${to.size[2]}u) { ${store} }` : store);
-    }
-    const overhang = [
-      `(flat < ${lanes}u)`,
-      ...(to.size[0] % phasesZ === 0 ? [] : [`(z < ${to.size[0]}u)`]),
-      ...(to.size[1] % phasesY === 0 ? [] : [`(y < ${to.size[1]}u)`]),
-    ].join(" & ");
+    const gather = gathering(problem, plan, tile, io, loadsFour);
+    const sums: string[] = [];
+    for (let b = 0; b < tw; b++) for (let c = 0; c < tc; c++) sums.push(`var a${c}_${b} = 0.0;`);
+    const overhang = ["(flat < lanes)", ...(backward ? ["(z < toDepth)", "(y < toHeight)"] : [])].join(" & ");
 
     return wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
 ${io.declarations()}
+${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
       share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
     }) {
-  let block = ${grid.index};
-  let first = block % ${channelBlocks}u * ${tc}u;
-  let group = block / ${channelBlocks}u % ${p.groups}u;
-  let phaseY = block / ${channelBlocks * p.groups}u % ${phasesY}u;
-  let phaseZ = block / ${channelBlocks * p.groups * phasesY}u % ${phasesZ}u;
-  // Lanes beyond the end repeat the last one because every lane must reach the broadcasts; they do not store.
-  let flat = block / ${perSpace}u * ${size}u + local;
-  let i = min(flat, ${lanes - 1}u);
-  let x0 = i % ${blocks}u * ${tw}u;
-  let y = i / ${blocks}u % ${height}u * ${phasesY}u + phaseY;
-  let z = i / ${blocks * height}u % ${depth}u * ${phasesZ}u + phaseZ;
-  let sample = i / ${blocks * height * depth}u;
+${sizes.lets}
+  var rest = ${grid.index};
+  let first = rest % channelBlocks * ${tc}u;
+  rest /= channelBlocks;
+  let group = rest % groups;
+  rest /= groups;
 #if ${backward}
+  let phaseY = rest % ${phasesY}u;
+  let phaseZ = rest / ${phasesY}u % ${phasesZ}u;
+  rest /= ${phasesY * phasesZ}u;
+#endif
+  // Lanes beyond the end repeat the last one because every lane must reach the broadcasts; they do not store.
+  let flat = rest * ${size}u + local;
+  rest = min(flat, lanes - 1u);
+  let x0 = rest % blocks * ${tw}u;
+  rest /= blocks;
+  let row0 = rest % height;
+  rest /= height;
+  let plane0 = rest % depth;
+  let sample = rest / depth;
+#if ${backward}
+  let y = row0 * ${phasesY}u + phaseY;
+  let z = plane0 * ${phasesZ}u + phaseZ;
   let fx = i32(x0) / ${p.stride[2]};
-  let fy = i32(y + ${p.padding[1]}u);
-  let fz = i32(z + ${p.padding[0]}u);
-  let firstRow = (phaseY + ${p.padding[1]}u) % ${phasesY}u;
-  let firstPlane = (phaseZ + ${p.padding[0]}u) % ${phasesZ}u;
-  let rows = (${kH + phasesY - 1}u - firstRow) / ${phasesY}u;
-  let planes = (${kD + phasesZ - 1}u - firstPlane) / ${phasesZ}u;
+  let fy = i32(y) + paddingY;
+  let fz = i32(z) + paddingZ;
+  let firstRow = (phaseY + u32(paddingY)) % ${phasesY}u;
+  let firstPlane = (phaseZ + u32(paddingZ)) % ${phasesZ}u;
+  let rows = (kernelY + ${phasesY - 1}u - firstRow) / ${phasesY}u;
+  let planes = (kernelZ + ${phasesZ - 1}u - firstPlane) / ${phasesZ}u;
 #else
-  let fx = i32(x0) * ${p.stride[2]} - ${p.padding[2]};
-  let fy = i32(y) * ${p.stride[1]} - ${p.padding[1]};
-  let fz = i32(z) * ${p.stride[0]} - ${p.padding[0]};
-  let firstRow = 0u;
-  let firstPlane = 0u;
-  let rows = ${kH}u;
-  let planes = ${kD}u;
+  let y = row0;
+  let z = plane0;
+  let fx = i32(x0) * ${p.stride[2]} - paddingX;
+  let fy = i32(y) * strideY - paddingY;
+  let fz = i32(z) * strideZ - paddingZ;
+  let rows = kernelY;
+  let planes = kernelZ;
 #endif
   ${gather.before}
   ${weights.before}
   ${sums.join("\n  ")}
-  let base = i32((sample * ${p.groups}u + group) * ${from.channels * volume(from.size)}u);
-  let weightBase = group * ${(p.outChannels / p.groups) * (p.inChannels / p.groups) * volume(p.kernel)}u
-    + first * ${to.weightStride}u;
+  let fromVolume = fromDepth * fromHeight * fromWidth;
+  let base = i32((sample * groups + group) * fromChannels) * fromVolume;
+  let weightBase = i32(group) * groupStride + i32(first) * toStride + firstTap;
+  // What does not change is computed here, since not all compilers move it out of a loop.
+  let steps = fromChannels * planes * rows;
+  let lastRow = rows - 1u;
+  let lastPlane = planes - 1u;
+  let bottom = fromHeight - 1;
+  let back = fromDepth - 1;
+  let rowTaps = nextTap * ${p.kernel[2]};
   // One loop instead of three, because each loop copies all sums per iteration on a CPU adapter.
   var channel = 0u;
   var plane = 0u;
   var row = 0u;
-  for (var step = 0u; step < ${from.channels}u * planes * rows; step++) {
+  for (var step = 0u; step < steps; step++) {
+#if ${backward}
     let kz = firstPlane + plane * ${phasesZ}u;
     let ky = firstRow + row * ${phasesY}u;
-#if ${backward}
     let iz = (fz - i32(kz) * ${p.dilation[0]}) / ${p.stride[0]};
     let iy = (fy - i32(ky) * ${p.dilation[1]}) / ${p.stride[1]};
 #else
-    let iz = fz + i32(kz) * ${p.dilation[0]};
-    let iy = fy + i32(ky) * ${p.dilation[1]};
+    let kz = plane;
+    let ky = row;
+    let iz = fz + i32(kz) * dilationZ;
+    let iy = fy + i32(ky) * dilationY;
 #endif
     // Loads outside the input are clamped to its edge and replaced by zero.
-    let inside = (u32(iz) < ${from.size[0]}u) & (u32(iy) < ${from.size[1]}u);
-    let at = base + i32(channel) * ${volume(from.size)}
-      + (clamp(iz, 0, ${from.size[0] - 1}) * ${from.size[1]} + clamp(iy, 0, ${from.size[1] - 1})) * ${from.size[2]};
-    let wAt = weightBase + channel * ${from.weightStride}u + (kz * ${kH}u + ky) * ${kW}u;
+    let inside = (u32(iz) < u32(fromDepth)) & (u32(iy) < u32(fromHeight));
+    let at = base + i32(channel) * fromVolume
+      + (clamp(iz, 0, back) * fromHeight + clamp(iy, 0, bottom)) * fromWidth;
+    let wAt = weightBase + i32(channel) * fromStride + i32(kz * kernelY + ky) * rowTaps;
     ${weights.inside}
     ${gather.inside}
-    let lastRow = row + 1u == rows;
-    let lastPlane = lastRow & (plane + 1u == planes);
-    row = select(row + 1u, 0u, lastRow);
-    plane = select(plane + select(0u, 1u, lastRow), 0u, lastPlane);
-    channel += select(0u, 1u, lastPlane);
+    let nextPlane = row == lastRow;
+    let nextChannel = nextPlane & (plane == lastPlane);
+    row = select(row + 1u, 0u, nextPlane);
+    plane = select(plane + select(0u, 1u, nextPlane), 0u, nextChannel);
+    channel += select(0u, 1u, nextChannel);
   }
   if (${overhang}) {
-    let corner = ((sample * ${p.groups}u + group) * ${to.channels}u + first) * ${volume(to.size)}u
-      + (z * ${to.size[1]}u + y) * ${to.size[2]}u + x0;
-    for (var c = 0u; c < ${to.channels % tc === 0 ? `${tc}u` : `min(${tc}u, ${to.channels}u - first)`}; c++) {
-      let at = corner + c * ${volume(to.size)}u;
-      ${p.bias ? `let b = ${io.load("bias", `group * ${to.channels}u + first + c`)};` : ""}
-      ${stores.join("\n      ")}
-    }
+    let toVolume = toDepth * toHeight * toWidth;
+    let corner = ((sample * groups + group) * toChannels + first) * toVolume + (z * toHeight + y) * toWidth + x0;
+${stores(p, to, tile, io)}
   }
 }
 `;
   };
-  const family = backward ? "conv_input_grad" : "conv_forward";
+  const family = inverse ? "conv_input_grad" : "conv_forward";
   return {
     temps: [],
     dispatches: [
@@ -189,6 +270,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
           name: `${io.prefix}${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`,
           source,
           workgroups: grid.workgroups,
+          sizes: sizes.values,
           ...convWork(p),
         },
         reads: io.reads,
@@ -198,20 +280,41 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   };
 }
 
+/** Stores the sums; channels beyond the last are none. */
+function stores(p: ConvParams, to: Side, { channels: tc, width: tw }: Tile, io: Operands): string {
+  const bias = (c: string): string => p.bias ? ` + ${io.load("bias", `group * toChannels + first + ${c}`)}` : "";
+  const checked = (b: string, store: string): string =>
+    to.size[2] % tw === 0 ? store : `if (x0 + ${b} < toWidth) { ${store} }`;
+  if (tc * tw <= MOST_PICKED) {
+    const sum = pick(tc * tw, (k) => `a${Math.floor(k / tw)}_${k % tw}`, "k");
+    return `    for (var k = 0u; k < ${tw}u * min(${tc}u, toChannels - first); k++) {
+      let at = corner + k / ${tw}u * toVolume + k % ${tw}u;
+      ${checked(`k % ${tw}u`, io.store("at", sum + bias(`k / ${tw}u`)))}
+    }`;
+  }
+  const lines = each(tw, (b) => checked(`${b}u`, io.store(`(at + ${b}u)`, pick(tc, (c) => `a${c}_${b}`) + bias("c"))));
+  return `    for (var c = 0u; c < min(${tc}u, toChannels - first); c++) {
+      let at = corner + c * toVolume;
+      ${lines}
+    }`;
+}
+
 /** Loads one kernel row's weights as `w{channel}_{tap}`; channels beyond the last repeat it. */
 function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { before: string; inside: string } {
   const kW = p.kernel[2],
     count = tile.channels * kW;
-  const before = to.channels % tile.channels === 0
-    ? [`let lastChannel = ${tile.channels - 1}u;`]
-    : [`let lastChannel = min(${tile.channels}u, ${to.channels}u - first) - 1u;`];
+  const before = [
+    to.channels % tile.channels === 0
+      ? `let lastChannel = ${tile.channels - 1}u;`
+      : `let lastChannel = min(${tile.channels}u, toChannels - first) - 1u;`,
+  ];
   const inside: string[] = [];
+  const offset = (channel: string, tap: string): string => `i32(${channel}) * toStride + nextTap * i32(${tap})`;
   if (tile.share > 1) {
     before.push(`let own = lane % ${tile.share}u;`);
     for (let v = 0; v < ceilDiv(count, tile.share); v++) {
       const element = `(own + ${v * tile.share}u)`;
-      const channel = `min(${element} / ${kW}u, lastChannel)`;
-      before.push(`let offset${v} = ${channel} * ${to.weightStride}u + ${element} % ${kW}u;`);
+      before.push(`let offset${v} = ${offset(`min(${element} / ${kW}u, lastChannel)`, `${element} % ${kW}u`)};`);
       inside.push(`let shared${v} = ${io.load("w", `wAt + offset${v}`)};`);
     }
   }
@@ -221,20 +324,42 @@ function weightLoads(p: ConvParams, to: Side, tile: Tile, io: Operands): { befor
     inside.push(
       tile.share > 1
         ? `let w${c}_${t} = subgroupBroadcast(shared${Math.floor(i / tile.share)}, ${i % tile.share}u);`
-        : `let w${c}_${t} = ${io.load("w", `wAt + min(${c}u, lastChannel) * ${to.weightStride}u + ${t}u`)};`,
+        : `let w${c}_${t} = ${io.load("w", `wAt + ${offset(`min(${c}u, lastChannel)`, `${t}u`)}`)};`,
     );
   }
   return { before: before.join("\n  "), inside: inside.join("\n    ") };
 }
 
 /** Loads the inputs of the voxels in one row, as `x{index}`, and multiplies and adds them. */
-function gathering(plan: RowPlan, size: Size3, tile: Tile, io: Operands): { before: string; inside: string } {
+function gathering(
+  { params: p, backward }: Problem,
+  plan: RowPlan,
+  tile: Tile,
+  io: Operands,
+  four: boolean,
+): { before: string; inside: string } {
   const before: string[] = [],
     inside: string[] = [];
+  const fours = new Map<number, string>();
   plan.offsets.forEach((offset, i) => {
-    if (plan.mayMiss(offset)) {
-      before.push(`let in${i} = u32(fx + ${offset}) < ${size[2]}u;`);
-      before.push(`let column${i} = clamp(fx + ${offset}, 0, ${size[2] - 1});`);
+    const mayMiss = plan.mayMiss(offset);
+    if (four) {
+      // Blocks begin at multiples of four, so the offset says where in its four an input is.
+      const column = offset - (backward ? 0 : p.padding[2]);
+      const place = Math.floor(column / 4);
+      let name = fours.get(place);
+      if (!name) {
+        fours.set(place, name = `four${fours.size}`);
+        const at = `${backward ? "fx" : `i32(x0) * ${p.stride[2]}`} / 4 + ${place}`;
+        before.push(`let in_${name} = u32(${at}) < u32(fromWidth) / 4u;`);
+        before.push(`let at_${name} = clamp(${at}, 0, fromWidth / 4 - 1);`);
+        const value = io.loadFour("data", `at / 4 + at_${name}`);
+        inside.push(`let ${name} = select(vec4f(), ${value}, vec4<bool>(inside & in_${name}));`);
+      }
+      inside.push(`let x${i} = ${name}.${"xyzw"[column - 4 * place]};`);
+    } else if (mayMiss) {
+      before.push(`let in${i} = u32(fx + ${offset}) < u32(fromWidth);`);
+      before.push(`let column${i} = clamp(fx + ${offset}, 0, fromWidth - 1);`);
       inside.push(`let x${i} = select(0.0, ${io.load("data", `at + column${i}`)}, inside & in${i});`);
     } else {
       inside.push(`let x${i} = select(0.0, ${io.load("data", `at + fx + ${offset}`)}, inside);`);

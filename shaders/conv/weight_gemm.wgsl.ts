@@ -145,7 +145,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
 }
 `;
   };
-  return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
+  return summedLater({ name, source, workgroups: grid.workgroups }, io, p, { count, parts }, target);
 }
 
 function variant(rows: number, columns: number, matrices: boolean): Variant<ConvParams> {

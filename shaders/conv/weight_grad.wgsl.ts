@@ -5,6 +5,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convWork, volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
+import { sizesOf } from "../sizes.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { type Operands, operands } from "../operands.ts";
 import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "../types.ts";
@@ -29,26 +30,29 @@ export function sumPartials(
     fusion,
   );
   const grid = foldGrid(ceilDiv(count, 64), target);
+  const sizes = sizesOf({ count, parts, ...(bias && { each: bias.each, channels: bias.channels }) });
   // Sums of 16 terms are accumulated, so rounding grows with at most 16 + parts / 16 terms.
   const source = (): string =>
     wgsl`${io.enable}
 ${io.declarations()}
+${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+${sizes.lets}
   let i = (${grid.index}) * 64u + lane;
-  if (i >= ${count}u) { return; }
+  if (i >= count) { return; }
   var total = 0.0;
-  for (var first = 0u; first < ${parts}u; first += 16u) {
+  for (var first = 0u; first < parts; first += 16u) {
     var sum = 0.0;
-    for (var k = first; k < min(first + 16u, ${parts}u); k++) { sum += partial[k * ${count}u + i]; }
+    for (var k = first; k < min(first + 16u, parts); k++) { sum += partial[k * count + i]; }
     total += sum;
   }
-  ${io.store("i", bias ? `total + ${io.load("bias", `i / ${bias.each}u % ${bias.channels}u`)}` : "total")}
+  ${io.store("i", bias ? `total + ${io.load("bias", "i / each % channels")}` : "total")}
 }
 `;
   return {
-    kernel: { name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups },
+    kernel: { name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups, sizes: sizes.values },
     reads: io.reads,
     writes: [{ output: 0 }],
   };
@@ -56,15 +60,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
 
 /** A kernel that computes `parts` partial sums of each of `count` weights, and the kernel that adds them. */
 export function summedLater(
-  name: string,
-  source: () => string,
-  workgroups: Kernel["workgroups"],
+  { name, ...rest }: Kernel,
   io: Operands,
   p: ConvParams,
   { count, parts }: { readonly count: number; readonly parts: number },
   target: Target,
 ): Lowered {
-  const kernel = { name: `conv_weight_grad.${name}${io.suffix}`, source, workgroups, ...convWork(p) };
+  const kernel = { ...rest, name: `conv_weight_grad.${name}${io.suffix}`, ...convWork(p) };
   return {
     temps: [count * parts * 4],
     dispatches: [
@@ -123,7 +125,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane
   partial[i] = total;
 }
 `;
-  return summedLater("generic", source, grid.workgroups, io, p, { count, parts }, target);
+  return summedLater({ name: "generic", source, workgroups: grid.workgroups }, io, p, { count, parts }, target);
 }
 
 export const convWeightGradGeneric: Variant<ConvParams> = { name: "generic", guard: () => true, lower };

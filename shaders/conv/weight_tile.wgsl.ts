@@ -11,6 +11,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid, pick, softwareShare } from "../grid.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
+import { sizesOf } from "../sizes.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
@@ -39,7 +40,10 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
     co = p.outChannels / p.groups;
   const count = p.outChannels * ci * volume(p.kernel);
   const { rows, columns } = patch(p, tile);
-  const io = weightOperands(p, "x", "g", fusion);
+  const taps = kH * kW;
+  // A load of four neighbors costs a CPU adapter little more than one of a single element.
+  const loadsFour = tw % 4 === 0 && oW % tw === 0 && !fusion?.loads[1];
+  const io = weightOperands(p, "x", "g", fusion, loadsFour);
 
   // With shared loads a workgroup is one set of lanes; otherwise its lanes cover channels and parts.
   const lanes = share > 1 ? share : Math.min(8, co);
@@ -58,6 +62,33 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
   const units = blocks * parts;
   const grid = foldGrid(ceilDiv(units * lanes, size), target);
 
+  const sizes = sizesOf(
+    {
+      units,
+      channelBlocks,
+      outBlocks,
+      groups: p.groups,
+      inChannels: ci,
+      outChannels: co,
+      inDepth: iD,
+      inHeight: iH,
+      inWidth: iW,
+      outDepth: oD,
+      outHeight: oH,
+      outWidth: oW,
+      outElements: p.batch * p.outChannels * volume(p.output),
+      kernelDepth: kD,
+      tilesX,
+      tilesY,
+      tiles,
+      perPart,
+      count,
+      strideZ: p.stride[0],
+      dilationZ: p.dilation[0],
+    },
+    { paddingZ: p.padding[0], paddingY: p.padding[1], paddingX: p.padding[2] },
+  );
+
   const source = (): string => {
     const loads: string[] = [],
       offsets: string[] = [];
@@ -67,45 +98,48 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
         const element = `min(lane + ${v * share}u, ${places - 1}u)`;
         offsets.push(`let row${v} = i32(${element} / ${columns}u);`, `let column${v} = i32(${element} % ${columns}u);`);
         loads.push(`let iy${v} = y0 + row${v};`, `let ix${v} = x0 + column${v};`);
-        loads.push(`let in${v} = inside & (u32(iy${v}) < ${iH}u) & (u32(ix${v}) < ${iW}u);`);
-        loads.push(`let at${v} = clamp(iy${v}, 0, ${iH - 1}) * ${iW} + clamp(ix${v}, 0, ${iW - 1});`);
+        loads.push(`let in${v} = inside & (u32(iy${v}) < inHeight) & (u32(ix${v}) < inWidth);`);
+        loads.push(`let at${v} = clamp(iy${v}, 0, lastRow) * i32(inWidth) + clamp(ix${v}, 0, lastColumn);`);
       }
     } else {
       for (let r = 0; r < rows; r++) {
-        loads.push(`let inY${r} = inside & (u32(y0 + ${r}) < ${iH}u);`);
-        loads.push(`let row${r} = clamp(y0 + ${r}, 0, ${iH - 1}) * ${iW};`);
+        loads.push(`let inY${r} = inside & (u32(y0 + ${r}) < inHeight);`);
+        loads.push(`let row${r} = clamp(y0 + ${r}, 0, lastRow) * i32(inWidth);`);
       }
       for (let c = 0; c < columns; c++) {
-        loads.push(`let inX${c} = u32(x0 + ${c}) < ${iW}u;`, `let column${c} = clamp(x0 + ${c}, 0, ${iW - 1});`);
+        loads.push(`let inX${c} = u32(x0 + ${c}) < inWidth;`, `let column${c} = clamp(x0 + ${c}, 0, lastColumn);`);
       }
     }
     for (let a = 0; a < th; a++) {
+      const at = `gAt + ${a}u * outWidth`;
+      const testY = tilesY * th > oH && a > 0 ? [`(oy + ${a}u < outHeight)`] : [];
+      if (loadsFour) {
+        for (let q = 0; q < tw / 4; q++) {
+          const index = testY.length > 0 ? `min(${at} + ${4 * q}u, outElements - 4u)` : `${at} + ${4 * q}u`;
+          const value = io.loadFour("g", `(${index}) / 4u`);
+          const four = testY.length > 0 ? `select(vec4f(), ${value}, vec4<bool>(${testY[0]}))` : value;
+          loads.push(`let four${a}_${q} = ${four};`);
+          for (let k = 0; k < 4; k++) loads.push(`let g${a}_${4 * q + k} = four${a}_${q}.${"xyzw"[k]};`);
+        }
+        continue;
+      }
       for (let b = 0; b < tw; b++) {
-        const tests = [
-          ...(tilesY * th > oH && a > 0 ? [`(oy + ${a}u < ${oH}u)`] : []),
-          ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < ${oW}u)`] : []),
-        ];
-        const index = tests.length > 0
-          ? `min(gAt + ${a * oW + b}u, ${p.batch * p.outChannels * volume(p.output) - 1}u)`
-          : `gAt + ${a * oW + b}u`;
-        const value = io.load("g", `${index}`);
-        const load = tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value;
-        loads.push(`let g${a}_${b} = ${load};`);
+        const tests = [...testY, ...(tilesX * tw > oW && b > 0 ? [`(ox + ${b}u < outWidth)`] : [])];
+        const value = io.load("g", tests.length > 0 ? `min(${at} + ${b}u, outElements - 1u)` : `${at} + ${b}u`);
+        loads.push(`let g${a}_${b} = ${tests.length > 0 ? `select(0.0, ${value}, ${tests.join(" & ")})` : value};`);
       }
     }
     const sums: string[] = [],
-      steps: string[] = [],
-      stores: string[] = [];
-    const partial = ci % tc === 0 ? "" : `, ${ci - 1}u`;
+      steps: string[] = [];
     for (let c = 0; c < tc; c++) {
-      const channel = partial ? `min(first + ${c}u${partial})` : `first + ${c}u`;
-      steps.push("{", `  let plane = xAt + i32(${channel}) * ${volume(p.input)};`);
+      const channel = ci % tc === 0 ? `first + ${c}u` : `min(first + ${c}u, inChannels - 1u)`;
+      steps.push("{", `  let plane = xAt + i32(${channel}) * inVolume;`);
       const value = (r: number, column: number): string => `x${r * columns + column}`;
       const used = new Set<string>();
       const products: string[] = [];
       for (let ky = 0; ky < kH; ky++) {
         for (let kx = 0; kx < kW; kx++) {
-          sums.push(`var s${c}_${ky}_${kx} = 0.0;`);
+          sums.push(`var s${c}_${ky * kW + kx} = 0.0;`);
           for (let a = 0; a < th; a++) {
             const terms: string[] = [];
             for (let b = 0; b < tw; b++) {
@@ -113,10 +147,7 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
               used.add(v);
               terms.push(`${v} * g${a}_${b}`);
             }
-            products.push(`  s${c}_${ky}_${kx} += ${terms.join(" + ")};`);
-          }
-          if (c === 0) {
-            stores.push(`partial[at + ${ky * kW + kx}u] = ${pick(tc, (i) => `s${i}_${ky}_${kx}`)};`);
+            products.push(`  s${c}_${ky * kW + kx} += ${terms.join(" + ")};`);
           }
         }
       }
@@ -138,17 +169,20 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
       }
       steps.push(...products, "}");
     }
+    const sum = pick(tc * taps, (k) => `s${Math.floor(k / taps)}_${k % taps}`, "k");
 
     return wgsl`${io.enable}
 #if ${share > 1}
 enable subgroups;
 #endif
 ${io.declarations()}
+${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
       share > 1 ? ", @builtin(subgroup_invocation_id) lane: u32" : ""
     }) {
+${sizes.lets}
 #if ${share > 1}
   let flat = ${grid.index};
   let outLane = lane;
@@ -157,41 +191,78 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let outLane = local % ${lanes}u;
 #endif
   // Units beyond the end repeat the last one and do not store.
-  let unit = min(flat, ${units - 1}u);
-  let first = unit % ${channelBlocks}u * ${tc}u;
-  let outBlock = unit / ${channelBlocks}u % ${outBlocks}u * ${lanes}u;
-  let kz = unit / ${channelBlocks * outBlocks}u % ${kD}u;
-  let group = unit / ${channelBlocks * outBlocks * kD}u % ${p.groups}u;
-  let part = unit / ${blocks}u;
-  let outChannel = group * ${co}u + min(outBlock + outLane, ${co - 1}u);
+  var rest = min(flat, units - 1u);
+  let first = rest % channelBlocks * ${tc}u;
+  rest /= channelBlocks;
+  let outBlock = rest % outBlocks * ${lanes}u;
+  rest /= outBlocks;
+  let kz = rest % kernelDepth;
+  rest /= kernelDepth;
+  let group = rest % groups;
+  let part = rest / groups;
+  let outChannel = group * outChannels + min(outBlock + outLane, outChannels - 1u);
+  // What does not change is computed here, since not all compilers move it out of a loop.
+  let inPlane = i32(inHeight * inWidth);
+  let inVolume = i32(inDepth) * inPlane;
+  let outPlane = outHeight * outWidth;
+  let sampleStride = groups * outChannels * outDepth;
+  let gBase = outChannel * outDepth;
+  let xBase = group * inChannels;
+  let xStride = groups * inChannels;
+  let lastPlane = i32(inDepth) - 1;
+  let begin = part * perPart;
+  let end = begin + perPart;
+  let lastTile = tiles - 1u;
+  let zBase = i32(kz * dilationZ) - paddingZ;
+  let lastRow = i32(inHeight) - 1;
+  let lastColumn = i32(inWidth) - 1;
   ${offsets.join("\n  ")}
   ${sums.join("\n  ")}
-  for (var step = 0u; step < ${perPart}u; step++) {
-    let t = min(part * ${perPart}u + step, ${tiles - 1}u);
-    let ox = t % ${tilesX}u * ${tw}u;
-    let oy = t / ${tilesX}u % ${tilesY}u * ${th}u;
-    let oz = t / ${tilesX * tilesY}u % ${oD}u;
-    let sample = t / ${tilesX * tilesY * oD}u;
-    let x0 = i32(ox) * ${p.stride[2]} - ${p.padding[2]};
-    let y0 = i32(oy) * ${p.stride[1]} - ${p.padding[1]};
-    let iz = i32(oz * ${p.stride[0]}u + kz * ${p.dilation[0]}u) - ${p.padding[0]};
-    let inside = (u32(iz) < ${iD}u)${parts * perPart > tiles ? ` & (part * ${perPart}u + step < ${tiles}u)` : ""};
-    let gAt = (sample * ${p.outChannels}u + outChannel) * ${volume(p.output)}u + (oz * ${oH}u + oy) * ${oW}u + ox;
-    let xAt = i32((sample * ${p.groups}u + group) * ${ci * volume(p.input)}u) + clamp(iz, 0, ${iD - 1}) * ${iH * iW};
+  rest = min(begin, lastTile);
+  var tileX = rest % tilesX;
+  rest /= tilesX;
+  var tileY = rest % tilesY;
+  rest /= tilesY;
+  var oz = rest % outDepth;
+  var sample = rest / outDepth;
+  for (var step = begin; step < end; step++) {
+    let ox = tileX * ${tw}u;
+    let oy = tileY * ${th}u;
+    let x0 = i32(ox) * ${p.stride[2]} - paddingX;
+    let y0 = i32(oy) * ${p.stride[1]} - paddingY;
+    let iz = i32(oz * strideZ) + zBase;
+    let inside = (u32(iz) < inDepth) & (step < tiles);
+    let gAt = (sample * sampleStride + gBase + oz) * outPlane + oy * outWidth + ox;
+    let xAt = i32(sample * xStride + xBase) * inVolume + clamp(iz, 0, lastPlane) * inPlane;
     ${loads.join("\n    ")}
     ${steps.join("\n    ")}
+    // Counted on, as a CPU adapter divides lane by lane; steps beyond the end repeat the last tile, as zeros.
+    let next = select(0u, 1u, step < lastTile);
+    let lastX = tileX + next == tilesX;
+    let lastY = lastX & (tileY + 1u == tilesY);
+    let lastZ = lastY & (oz + 1u == outDepth);
+    tileX = select(tileX + next, 0u, lastX);
+    tileY = select(tileY + select(0u, 1u, lastX), 0u, lastY);
+    oz = select(oz + select(0u, 1u, lastY), 0u, lastZ);
+    sample += select(0u, 1u, lastZ);
   }
-  if ((flat < ${units}u) & (outBlock + outLane < ${co}u)) {
-    for (var c = 0u; c < ${partial ? `min(${tc}u, ${ci}u - first)` : `${tc}u`}; c++) {
-      let at = part * ${count}u + ((outChannel * ${ci}u + first + c) * ${kD}u + kz) * ${kH * kW}u;
-      ${stores.join("\n      ")}
+  if ((flat < units) & (outBlock + outLane < outChannels)) {
+    for (var k = 0u; k < ${taps}u * min(${tc}u, inChannels - first); k++) {
+      let at = (outChannel * inChannels + first + k / ${taps}u) * kernelDepth + kz;
+      partial[part * count + at * ${taps}u + k % ${taps}u] = ${sum};
     }
   }
 }
 `;
   };
   const name = `tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
-  return summedLater(name, source, grid.workgroups, io, p, { count, parts }, target);
+  return summedLater(
+    { name, source, workgroups: grid.workgroups, sizes: sizes.values },
+    io,
+    p,
+    { count, parts },
+    target,
+  );
 }
 
 /**
@@ -210,7 +281,9 @@ function chooseTile(p: ConvParams, share: number): Tile {
   };
   const narrow = Math.min(4, p.output[2]),
     wide = Math.min(8, p.output[2]);
-  const most = Math.min((share > 1 ? 36 : 18) / taps, (share === 4 ? 330 : 130) / values(narrow));
+  // With one tap, eight wide tiles load what sixteen narrow ones do, and compile in half of the time.
+  const few = share === 8 && taps === 1 ? 8 : 36;
+  const most = Math.min((share > 1 ? few : 18) / taps, (share === 4 ? 330 : 130) / values(narrow));
   const channels = ceilDiv(ci, ceilDiv(ci, Math.max(1, Math.floor(most))));
   const width = share > 1 && channels * values(wide) <= 64 ? wide : narrow;
   return { channels, height, width, share };

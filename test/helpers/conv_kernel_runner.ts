@@ -89,6 +89,13 @@ export async function runLowered(
     device.queue.writeBuffer(buffer, 0, data as Float32Array<ArrayBuffer>);
     return buffer;
   };
+  const uploadSizes = (values: readonly number[]): GPUBuffer => {
+    const size = Math.ceil(values.length / 4) * 16;
+    const buffer = device.createBuffer({ size, usage: bufferUsage.UNIFORM | bufferUsage.COPY_DST });
+    device.queue.writeBuffer(buffer, 0, new Uint32Array(values));
+    sizes.push(buffer);
+    return buffer;
+  };
   // Buffer sizes are multiples of 4 bytes.
   const halves = (data: Float32Array): Uint16Array => {
     const bits = new Map<number, number>();
@@ -100,6 +107,7 @@ export async function runLowered(
     });
     return result;
   };
+  const sizes: GPUBuffer[] = [];
   const outputBytes = half ? Math.ceil(outputLength / 2) * 4 : outputLength * 4;
   device.pushErrorScope("validation");
   const inputBuffers = inputs.map((data) => upload(half ? halves(data) : data));
@@ -109,20 +117,23 @@ export async function runLowered(
     "input" in slot ? inputBuffers[slot.input] : "temp" in slot ? temps[slot.temp] : outputBuffer;
   const start = performance.now();
   const steps = lowered.dispatches.map(({ kernel, reads, writes }) => {
-    const entries: GPUBindGroupLayoutEntry[] = [...reads, ...writes].map((_, binding) => ({
-      binding,
-      visibility: 0x4,
-      buffer: { type: binding < reads.length ? "read-only-storage" : "storage" },
-    }));
+    const types: GPUBufferBindingType[] = [
+      ...reads.map(() => "read-only-storage" as const),
+      ...writes.map(() => "storage" as const),
+      ...(kernel.sizes ? ["uniform" as const] : []),
+    ];
+    const entries = types.map((type, binding) => ({ binding, visibility: 0x4, buffer: { type } }));
     const layout = device.createBindGroupLayout({ entries });
     const pipeline = device.createComputePipeline({
       label: kernel.name,
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module: device.createShaderModule({ code: kernel.source() }), entryPoint: "main" },
     });
+    const buffers = [...reads, ...writes].map(bufferOf);
+    if (kernel.sizes) buffers.push(uploadSizes(kernel.sizes));
     const group = device.createBindGroup({
       layout,
-      entries: [...reads, ...writes].map((slot, binding) => ({ binding, resource: { buffer: bufferOf(slot) } })),
+      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
     });
     return { kernel, pipeline, group };
   });
@@ -165,6 +176,6 @@ export async function runLowered(
   await readback.mapAsync(mapMode.READ);
   const bytes = readback.getMappedRange().slice(0);
   const output = half ? Float32Array.from(new Uint16Array(bytes, 0, outputLength), fromHalf) : new Float32Array(bytes);
-  for (const buffer of [...inputBuffers, ...temps, outputBuffer, readback]) buffer.destroy();
+  for (const buffer of [...inputBuffers, ...temps, ...sizes, outputBuffer, readback]) buffer.destroy();
   return { output, compileMs, minMs: times[0] ?? 0, medianMs: times[times.length >> 1] ?? 0 };
 }

@@ -44,7 +44,13 @@ export function runCase(
   const buffer = (slot: Slot): Bytes =>
     "input" in slot ? given[slot.input] : "temp" in slot ? temps[slot.temp] : outputs[slot.output];
   for (const { kernel, reads, writes } of lowered.dispatches) {
-    runKernel(change(kernel.source()), kernel.workgroups, [...reads, ...writes].map(buffer), options);
+    const bound = [...reads, ...writes].map(buffer);
+    if (kernel.sizes) {
+      const sizes = new Uint32Array(Math.ceil(kernel.sizes.length / 4) * 4);
+      sizes.set(kernel.sizes);
+      bound.push(bytesOf(sizes));
+    }
+    runKernel(change(kernel.source()), kernel.workgroups, bound, options);
   }
   return (results ?? sizes.map((_, output): Slot => ({ output }))).map((slot) => buffer(slot).slice());
 }

@@ -7,6 +7,7 @@ import { as, materialized, type Place, scalar, type Type, type Value, VOID, zero
 /** A variable in the memory of a workgroup or in a buffer. */
 export interface Shared {
   readonly name: string;
+  /** Uniform buffers are storage that is only read. */
   readonly space: "workgroup" | "storage";
   /** Of an element. */
   readonly type: Type;
@@ -118,16 +119,24 @@ class Translator extends Expressions {
     const { reader } = this;
     reader.expect("<");
     const space = reader.name();
-    if (space !== "storage" && space !== "workgroup") return reader.fail(`no variables of address space ${space}`);
-    const access = reader.accept(",") ? reader.name() : space === "storage" ? "read" : "read_write";
+    const bound = space === "storage" || space === "uniform";
+    if (!bound && space !== "workgroup") return reader.fail(`no variables of address space ${space}`);
+    const access = reader.accept(",") ? reader.name() : bound ? "read" : "read_write";
     reader.closeTemplate();
     const name = reader.name();
     reader.expect(":");
     const type = this.type();
     reader.expect(";");
     if (type.kind !== "array") return reader.fail(`${name}: shared variables are arrays`);
-    const binding = space === "storage" ? parseInt(attributes.get("binding")![0]) : -1;
-    this.shared.push({ name, space, type: type.of, size: type.size, binding, writable: access === "read_write" });
+    const binding = bound ? parseInt(attributes.get("binding")![0]) : -1;
+    this.shared.push({
+      name,
+      space: bound ? "storage" : space,
+      type: type.of,
+      size: type.size,
+      binding,
+      writable: access === "read_write",
+    });
     const memory = `M.${name}`;
     this.#define(name, { kind: "value", value: { code: memory, type, place: { kind: "memory", memory } } });
   }
