@@ -45,9 +45,15 @@ export const gpuShare = (target: Target): number | undefined => (target.software
  * loop is a constant, because it then unrolls the loop.
  */
 export function pick(count: number, value: (c: number) => string, index = "c"): string {
-  let expression = value(0);
-  for (let c = 1; c < count; c++) expression = `select(${expression}, ${value(c)}, ${index} == ${c}u)`;
-  return expression;
+  // Halves by the bits of the index, from the last: few comparisons.
+  let values = Array.from({ length: count }, (_, c) => value(c));
+  for (let bit = 1; values.length > 1; bit *= 2) {
+    values = Array.from({ length: ceilDiv(values.length, 2) }, (_, c) => {
+      const [even, odd] = [values[2 * c], values[2 * c + 1]];
+      return odd === undefined ? even : `select(${even}, ${odd}, (${index} & ${bit}u) != 0u)`;
+    });
+  }
+  return values[0];
 }
 
 /** Of more values, picking takes longer than storing. */

@@ -5,6 +5,7 @@
  */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, each, foldGrid, pairs, pick, softwareShare } from "./grid.ts";
+import { type Sizes, sizesOf } from "./sizes.ts";
 import { fold } from "./map.wgsl.ts";
 import type { Kernel, Lowered, Target, Variant } from "./types.ts";
 import { bucket, selectVariant } from "./variants.ts";
@@ -22,22 +23,23 @@ export interface MatmulParams {
 /** Terms per register before it is added to the total, so that long sums stay accurate. */
 export const BLOCK = 64;
 
-const bindings = (a: string, b: string): string =>
+const bindings = (a: string, b: string, sizes: Sizes): string =>
   `@group(0) @binding(0) var<storage, read> a: array<${a}>;
 @group(0) @binding(1) var<storage, read> b: array<${b}>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;`;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+${sizes.declaration(3)}`;
 
 /** Offsets of element (row, k) of A and element (k, column) of B in their matrices. */
 const offsetA = (p: MatmulParams, row: string, k: string): string =>
-  p.transposeA ? `${k} * ${p.rows}u + ${row}` : `${row} * ${p.inner}u + ${k}`;
+  p.transposeA ? `${k} * rows + ${row}` : `${row} * inner + ${k}`;
 const offsetB = (p: MatmulParams, k: string, column: string): string =>
-  p.transposeB ? `${column} * ${p.inner}u + ${k}` : `${k} * ${p.columns}u + ${column}`;
+  p.transposeB ? `${column} * inner + ${k}` : `${k} * columns + ${column}`;
 
-const lowered = (p: MatmulParams, kernel: Kernel): Lowered => ({
+const lowered = (p: MatmulParams, sizes: Sizes, kernel: Kernel): Lowered => ({
   temps: [],
   dispatches: [
     {
-      kernel: { ...kernel, flops: 2 * p.batch * p.rows * p.inner * p.columns },
+      kernel: { ...kernel, sizes: sizes.values, flops: 2 * p.batch * p.rows * p.inner * p.columns },
       reads: [{ input: 0 }, { input: 1 }],
       writes: [{ output: 0 }],
     },
@@ -58,48 +60,50 @@ const tiled = (
     const size = 64;
     const [tilesM, tilesN] = [ceilDiv(rows, tm), ceilDiv(columns, tn)];
     const count = batch * tilesM * tilesN;
+    const sizes = sizesOf({ count, tilesM, tilesN, rows, inner, columns });
     const { workgroups, row } = fold(count, size, target);
     // Rows and columns beyond the end repeat the last one and are not stored.
     const source = (): string =>
-      wgsl`${bindings("f32", "f32")}
+      wgsl`${bindings("f32", "f32", sizes)}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  let i = id.x + id.y * ${row}u;
-  if (i >= ${count}u) {
+${sizes.lets}
+  let i = ${workgroups[1] > 1 ? `id.x + id.y * ${row}u` : "id.x"};
+  if (i >= count) {
     return;
   }
-  let column = i % ${tilesN}u * ${tn}u;
-  let first = i / ${tilesN}u % ${tilesM}u * ${tm}u;
-  let sample = i / ${tilesN * tilesM}u;
-  let atA = sample * ${rows * inner}u;
-  let atB = sample * ${inner * columns}u;
-${each(tm, (r) => `  let m${r} = min(first + ${r}u, ${rows - 1}u);`)}
-${each(tn, (c) => `  let n${c} = min(column + ${c}u, ${columns - 1}u);`)}
+  let column = i % tilesN * ${tn}u;
+  let first = i / tilesN % tilesM * ${tm}u;
+  let sample = i / tilesN / tilesM;
+  let atA = sample * rows * inner;
+  let atB = sample * inner * columns;
+${each(tm, (r) => `  let m${r} = min(first + ${r}u, rows - 1u);`)}
+${each(tn, (c) => `  let n${c} = min(column + ${c}u, columns - 1u);`)}
 ${pairs(tm, tn, (r, c) => `  var total${r}_${c} = 0f;`)}
-  for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
+  for (var start = 0u; start < inner; start += ${BLOCK}u) {
 ${pairs(tm, tn, (r, c) => `    var s${r}_${c} = 0f;`)}
-    for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k++) {
+    for (var k = start; k < min(start + ${BLOCK}u, inner); k++) {
 ${each(tm, (r) => `      let a${r} = a[atA + ${offsetA(p, `m${r}`, "k")}];`)}
 ${each(tn, (c) => `      let b${c} = b[atB + ${offsetB(p, "k", `n${c}`)}];`)}
 ${pairs(tm, tn, (r, c) => `      s${r}_${c} += a${r} * b${c};`)}
     }
 ${pairs(tm, tn, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
-  let at = sample * ${rows * columns}u;
+  let at = sample * rows * columns;
 ${
         pairs(
           tm,
           tn,
           (r, c) =>
-            `  if ((first + ${r}u < ${rows}u) & (column + ${c}u < ${columns}u)) {
-    y[at + m${r} * ${columns}u + n${c}] = total${r}_${c};
+            `  if ((first + ${r}u < rows) & (column + ${c}u < columns)) {
+    y[at + m${r} * columns + n${c}] = total${r}_${c};
   }`,
         )
       }
 }
 `;
-    return lowered(p, { name: `matmul.tile${tm}x${tn}`, source, workgroups });
+    return lowered(p, sizes, { name: `matmul.tile${tm}x${tn}`, source, workgroups });
   },
 });
 const tile = tiled("tile", 4, 4, () => true);
@@ -131,11 +135,12 @@ const tileShared: Variant<MatmulParams> = {
     const size = Math.min(64, share * ceilDiv(columns, share * tn));
     const [blocksM, blocksN] = [ceilDiv(rows, tm), ceilDiv(columns, tn * size)];
     const count = batch * blocksM * blocksN;
+    const sizes = sizesOf({ count, blocksM, blocksN, rows, inner, columns });
     const grid = foldGrid(count, target);
     // Columns of an invocation are a workgroup's width apart, so that neighboring lanes access adjacent elements.
     const source = (): string =>
       wgsl`enable subgroups;
-${bindings("f32", "f32")}
+${bindings("f32", "f32", sizes)}
 
 @compute @workgroup_size(${size})
 fn main(
@@ -143,22 +148,23 @@ fn main(
   @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
+${sizes.lets}
   let block = ${grid.index};
-  if (block >= ${count}u) {
+  if (block >= count) {
     return;
   }
-  let column = block % ${blocksN}u * ${tn * size}u + local;
-  let first = block / ${blocksN}u % ${blocksM}u * ${tm}u;
-  let sample = block / ${blocksN * blocksM}u;
-  let atA = sample * ${rows * inner}u;
-  let atB = sample * ${inner * columns}u;
+  let column = block % blocksN * ${tn * size}u + local;
+  let first = block / blocksN % blocksM * ${tm}u;
+  let sample = block / blocksN / blocksM;
+  let atA = sample * rows * inner;
+  let atB = sample * inner * columns;
   // Rows and columns beyond the end repeat the last one and are not stored: every lane must reach the broadcasts.
-${each(tm / share, (v) => `  let m${v} = min(first + lane % ${share}u + ${v * share}u, ${rows - 1}u);`)}
-${each(tn, (j) => `  let n${j} = min(column + ${j * size}u, ${columns - 1}u);`)}
+${each(tm / share, (v) => `  let m${v} = min(first + lane % ${share}u + ${v * share}u, rows - 1u);`)}
+${each(tn, (j) => `  let n${j} = min(column + ${j * size}u, columns - 1u);`)}
 ${pairs(tm, tn, (i, j) => `  var total${i}_${j} = 0f;`)}
-  for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
+  for (var start = 0u; start < inner; start += ${BLOCK}u) {
 ${pairs(tm, tn, (i, j) => `    var s${i}_${j} = 0f;`)}
-    for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k++) {
+    for (var k = start; k < min(start + ${BLOCK}u, inner); k++) {
 ${each(tn, (j) => `      let b${j} = b[atB + ${offsetB(p, "k", `n${j}`)}];`)}
 ${each(tm / share, (v) => `      let own${v} = a[atA + ${offsetA(p, `m${v}`, "k")}];`)}
 ${each(tm, (i) => `      let a${i} = subgroupBroadcast(own${Math.floor(i / share)}, ${i % share}u);`)}
@@ -166,21 +172,16 @@ ${pairs(tm, tn, (i, j) => `      s${i}_${j} += a${i} * b${j};`)}
     }
 ${pairs(tm, tn, (i, j) => `    total${i}_${j} += s${i}_${j};`)}
   }
-  for (var c = 0u; c < min(${tm}u, ${rows}u - first); c++) {
-    let at = sample * ${rows * columns}u + (first + c) * ${columns}u + column;
-${
-        each(
-          tn,
-          (j) =>
-            `    if (column + ${j * size}u < ${columns}u) {
-      y[at + ${j * size}u] = ${pick(tm, (i) => `total${i}_${j}`)};
-    }`,
-        )
-      }
+  for (var k = 0u; k < ${tn}u * min(${tm}u, rows - first); k++) {
+    let own = column + k % ${tn}u * ${size}u;
+    if (own < columns) {
+      y[(sample * rows + first + k / ${tn}u) * columns + own] =
+        ${pick(tm * tn, (k) => `total${Math.floor(k / tn)}_${k % tn}`, "k")};
+    }
   }
 }
 `;
-    return lowered(p, { name: `matmul.tile${tm}x${tn}_share${share}`, source, workgroups: grid.workgroups });
+    return lowered(p, sizes, { name: `matmul.tile${tm}x${tn}_share${share}`, source, workgroups: grid.workgroups });
   },
 };
 
@@ -201,30 +202,32 @@ const workgroup: Variant<MatmulParams> = {
     const [blocksM, blocksN] = [ceilDiv(rows, SIDE), ceilDiv(columns, SIDE)];
     const count = batch * blocksM * blocksN;
     const grid = foldGrid(count, target);
-    const a = tileLoad("a", !p.transposeA, rows, inner, "first", "atA");
-    const b = tileLoad("b", p.transposeB, columns, inner, "column", "atB");
+    const sizes = sizesOf({ count, blocksM, blocksN, rows, inner, columns });
+    const a = tileLoad("a", !p.transposeA, rows, inner, "first", "atA", ["rows", "inner"]);
+    const b = tileLoad("b", p.transposeB, columns, inner, "column", "atB", ["columns", "inner"]);
     const source = (): string =>
-      wgsl`${bindings(a.type, b.type)}
+      wgsl`${bindings(a.type, b.type, sizes)}
 var<workgroup> tileA: array<f32, ${DEPTH * STRIDE}>;
 var<workgroup> tileB: array<f32, ${DEPTH * STRIDE}>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
+${sizes.lets}
   let block = ${grid.index};
-  if (block >= ${count}u) {
+  if (block >= count) {
     return;
   }
-  let column = block % ${blocksN}u * ${SIDE}u;
-  let first = block / ${blocksN}u % ${blocksM}u * ${SIDE}u;
-  let sample = block / ${blocksN * blocksM}u;
-  let atA = sample * ${rows * inner}u;
-  let atB = sample * ${inner * columns}u;
+  let column = block % blocksN * ${SIDE}u;
+  let first = block / blocksN % blocksM * ${SIDE}u;
+  let sample = block / blocksN / blocksM;
+  let atA = sample * rows * inner;
+  let atB = sample * inner * columns;
   let m = local / 16u * 4u;
   let n = local % 16u * 4u;
 ${pairs(4, 4, (r, c) => `  var total${r}_${c} = 0f;`)}
-  for (var start = 0u; start < ${inner}u; start += ${BLOCK}u) {
+  for (var start = 0u; start < inner; start += ${BLOCK}u) {
 ${pairs(4, 4, (r, c) => `    var s${r}_${c} = 0f;`)}
-    for (var k = start; k < min(start + ${BLOCK}u, ${inner}u); k += ${DEPTH}u) {
+    for (var k = start; k < min(start + ${BLOCK}u, inner); k += ${DEPTH}u) {
       workgroupBarrier();
 ${a.text}
 ${b.text}
@@ -243,20 +246,20 @@ ${pairs(4, 4, (r, c) => `        s${r}_${c} += a${r} * b${c};`)}
     }
 ${pairs(4, 4, (r, c) => `    total${r}_${c} += s${r}_${c};`)}
   }
-  let at = sample * ${rows * columns}u + (first + m) * ${columns}u + column + n;
+  let at = (sample * rows + first + m) * columns + column + n;
 ${
         pairs(
           4,
           4,
           (r, c) =>
-            `  if ((first + m + ${r}u < ${rows}u) & (column + n + ${c}u < ${columns}u)) {
-    y[at + ${r * columns + c}u] = total${r}_${c};
+            `  if ((first + m + ${r}u < rows) & (column + n + ${c}u < columns)) {
+    y[at + ${r}u * columns + ${c}u] = total${r}_${c};
   }`,
         )
       }
 }
 `;
-    return lowered(p, { name: "matmul.workgroup64x64", source, workgroups: grid.workgroups });
+    return lowered(p, sizes, { name: "matmul.workgroup64x64", source, workgroups: grid.workgroups });
   },
 };
 
@@ -267,7 +270,8 @@ export const STRIDE = 68;
 
 /**
  * Every invocation copies 4 adjacent values of a factor to workgroup memory, with one load if rows are a multiple of
- * four. `along`: whether adjacent values are terms, else rows or columns `line`, of which there are `extent`.
+ * four. `along`: whether adjacent values are terms, else rows or columns `line`, of which there are `extent`. The last
+ * parameter has the names of `extent` and `inner` in WGSL.
  */
 export function tileLoad(
   name: "a" | "b",
@@ -276,24 +280,25 @@ export function tileLoad(
   inner: number,
   origin: string,
   base: string,
+  [lines, terms]: readonly [string, string] = [`${extent}u`, `${inner}u`],
 ): { type: string; text: string } {
   const whole = (along ? inner : extent) % 4 === 0;
   const at = (line: string, term: string): string =>
-    along ? `${base} + ${line} * ${inner}u + ${term}` : `${base} + ${term} * ${extent}u + ${line}`;
+    along ? `${base} + ${line} * ${terms} + ${term}` : `${base} + ${term} * ${lines} + ${line}`;
   const tile = `tile${name.toUpperCase()}`;
   const [line, term] = along ? ["local / 4u", "local % 4u * 4u"] : ["local % 16u * 4u", "local / 16u"];
   const step = (c: number): [string, string] => (along ? ["", ` + ${c}u`] : [` + ${c}u`, ""]);
   const value = (c: number): string => {
     if (whole) return `select(0f, four[${c}], inside)`;
     const [l, t] = step(c);
-    const inside = `(${origin} + line${l} < ${extent}u) & (k + term${t} < ${inner}u)`;
-    const place = at(`min(${origin} + line${l}, ${extent - 1}u)`, `min(k + term${t}, ${inner - 1}u)`);
+    const inside = `(${origin} + line${l} < ${lines}) & (k + term${t} < ${terms})`;
+    const place = at(`min(${origin} + line${l}, ${lines} - 1u)`, `min(k + term${t}, ${terms} - 1u)`);
     return `select(0f, ${name}[${place}], ${inside})`;
   };
   // Loads outside the matrix are clamped to its end and replaced by zero.
-  const four = `let inside = (${origin} + line < ${extent}u) & (k + term < ${inner}u);
+  const four = `let inside = (${origin} + line < ${lines}) & (k + term < ${terms});
         let four = ${name}[(${
-    at(`min(${origin} + line, ${extent - (along ? 1 : 4)}u)`, `min(k + term, ${inner - (along ? 4 : 1)}u)`)
+    at(`min(${origin} + line, ${lines} - ${along ? 1 : 4}u)`, `min(k + term, ${terms} - ${along ? 4 : 1}u)`)
   }) / 4u];`;
   const text = `      {
         let line = ${line};

@@ -211,12 +211,13 @@ ${sizes.lets}
   let rows = kernelY;
   let planes = kernelZ;
 #endif
-  ${gather.before}
   ${weights.before}
   ${sums.join("\n  ")}
-  let fromVolume = fromDepth * fromHeight * fromWidth;
-  let base = i32((sample * groups + group) * fromChannels) * fromVolume;
-  let weightBase = i32(group) * groupStride + i32(first) * toStride + firstTap;
+  let unit = ${loadsFour ? "fromWidth / 4" : "fromWidth"};
+  ${gather.before}
+  let fromVolume = fromDepth * fromHeight * unit;
+  var base = i32((sample * groups + group) * fromChannels) * fromVolume;
+  var weightBase = i32(group) * groupStride + i32(first) * toStride + firstTap;
   // What does not change is computed here, since not all compilers move it out of a loop.
   let steps = fromChannels * planes * rows;
   let lastRow = rows - 1u;
@@ -224,8 +225,8 @@ ${sizes.lets}
   let bottom = fromHeight - 1;
   let back = fromDepth - 1;
   let rowTaps = nextTap * ${p.kernel[2]};
+  let channelTaps = fromStride - rowTaps * i32(planes * rows);
   // One loop instead of three, because each loop copies all sums per iteration on a CPU adapter.
-  var channel = 0u;
   var plane = 0u;
   var row = 0u;
   for (var step = 0u; step < steps; step++) {
@@ -242,16 +243,24 @@ ${sizes.lets}
 #endif
     // Loads outside the input are clamped to its edge and replaced by zero.
     let inside = (u32(iz) < u32(fromDepth)) & (u32(iy) < u32(fromHeight));
-    let at = base + i32(channel) * fromVolume
-      + (clamp(iz, 0, back) * fromHeight + clamp(iy, 0, bottom)) * fromWidth;
-    let wAt = weightBase + i32(channel) * fromStride + i32(kz * kernelY + ky) * rowTaps;
+    let at = base + (clamp(iz, 0, back) * fromHeight + clamp(iy, 0, bottom)) * unit;
+#if ${backward}
+    let wAt = weightBase + i32(kz * kernelY + ky) * rowTaps;
+#else
+    let wAt = weightBase;
+#endif
     ${weights.inside}
     ${gather.inside}
     let nextPlane = row == lastRow;
     let nextChannel = nextPlane & (plane == lastPlane);
     row = select(row + 1u, 0u, nextPlane);
     plane = select(plane + select(0u, 1u, nextPlane), 0u, nextChannel);
-    channel += select(0u, 1u, nextChannel);
+    base += select(0, fromVolume, nextChannel);
+#if ${backward}
+    weightBase += select(0, fromStride, nextChannel);
+#else
+    weightBase += rowTaps + select(0, channelTaps, nextChannel);
+#endif
   }
   if (${overhang}) {
     let toVolume = toDepth * toHeight * toWidth;
@@ -351,9 +360,9 @@ function gathering(
       if (!name) {
         fours.set(place, name = `four${fours.size}`);
         const at = `${backward ? "fx" : `i32(x0) * ${p.stride[2]}`} / 4 + ${place}`;
-        before.push(`let in_${name} = u32(${at}) < u32(fromWidth) / 4u;`);
-        before.push(`let at_${name} = clamp(${at}, 0, fromWidth / 4 - 1);`);
-        const value = io.loadFour("data", `at / 4 + at_${name}`);
+        before.push(`let in_${name} = u32(${at}) < u32(unit);`);
+        before.push(`let at_${name} = clamp(${at}, 0, unit - 1);`);
+        const value = io.loadFour("data", `at + at_${name}`);
         inside.push(`let ${name} = select(vec4f(), ${value}, vec4<bool>(inside & in_${name}));`);
       }
       inside.push(`let x${i} = ${name}.${"xyzw"[column - 4 * place]};`);
