@@ -10,6 +10,7 @@ export { Tensor } from "./core/tensor.ts";
 export * as tree from "./core/tree.ts";
 export { loadImage } from "./imaging/dataset/load_case.ts";
 export { checkSpacing } from "./imaging/dataset/spacing.ts";
+export { isNiftiSource, readVolume } from "./imaging/formats/read_volume.ts";
 export { perDecoderStage, perStage, registerNetworkRules } from "./imaging/plan/network_rules.ts";
 export { outputChannels } from "./imaging/plan/plan.ts";
 export { checkMemory } from "./imaging/volume/memory.ts";

@@ -1,13 +1,17 @@
-// Looks at every file of a dataset folder, or of the sets of a dataset group, and names each fault with its file and
-// its fix; the exit code is 1 where there are errors.
+// Looks at every file of a dataset folder, of the sets of a dataset group, or of a scan (the series of a DICOM folder),
+// and names each fault with its file and its fix; the exit code is 1 where there are errors.
 // `npx voxgrad check data/Task04_Hippocampus`
-import { checkDataset, DatasetError, type Finding } from "../engine/imaging/mod.ts";
+import { checkDataset, checkScan, DatasetError, type Finding, isScan } from "../engine/imaging/mod.ts";
 import { config, ConfigError, entry, print, RunFolder } from "../engine/train/mod.ts";
 
 const options = config({
-  dataset: entry("", "dataset folder: MSD, nnU-Net, or images and labels beside each other; or a dataset group", {
-    positional: true,
-  }),
+  dataset: entry(
+    "",
+    "dataset folder: MSD, nnU-Net, or images and labels beside each other; a dataset group; a scan, a DICOM folder",
+    {
+      positional: true,
+    },
+  ),
   labels: entry("", "folder of the labels, where the first is one of images alone", { positional: true }),
   tolerance: entry(0.05, "how far apart, in voxels, the files of a case may place a corner", { min: 0 }),
   json: entry("", "file for the findings as JSON"),
@@ -17,7 +21,7 @@ if (options.dataset === "") {
 }
 
 const folder = options.labels === "" ? options.dataset : { images: options.dataset, labels: options.labels };
-const findings = await checkDataset(folder, { tolerance: options.tolerance });
+const findings = await checked();
 const [errors, warnings] = ["error", "warning"].map((severity) =>
   findings.filter((each) => each.severity === severity)
 );
@@ -33,6 +37,15 @@ if (errors.length > 0) {
   throw new DatasetError(options.dataset, found, "Mend the errors and check again");
 }
 print(`\n${options.dataset}: no errors, ${warnings.length} warning(s)`);
+
+async function checked(): Promise<readonly Finding[]> {
+  if (typeof folder !== "string" || !(await isScan(folder))) {
+    return checkDataset(folder, { tolerance: options.tolerance });
+  }
+  const { scans, findings } = await checkScan(folder);
+  for (const scan of scans) print(scan);
+  return findings;
+}
 
 function list(title: string, found: readonly Finding[]): void {
   if (found.length === 0) return;

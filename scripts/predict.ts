@@ -28,9 +28,14 @@ const options = config({
       positional: true,
     },
   ),
-  input: entry("", "NIfTI file, or a folder of them; several channels as CASE_0000, CASE_0001, ...", {
-    positional: true,
-  }),
+  input: entry(
+    "",
+    "scan, or a folder of them: NIfTI and others, DICOM folders; channels as CASE_0000, CASE_0001, ...",
+    {
+      positional: true,
+    },
+  ),
+  series: entry("", "where a DICOM folder holds several series: the number of the one that is meant"),
   output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
   step: entry(0.5, "distance of neighboring patches as a fraction of the patch", { min: 0.05, max: 1 }),
   mirror: choice(
@@ -70,10 +75,15 @@ const sources = await fileDigests([...files, ...weightFiles, ...(options.plan ==
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 const faults = new CaseFaults();
-const cases = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
+const found = await findImages(options.input, channels, (id, fault) => faults.note(id, fault), options.output);
+const cases = options.series === "" ? found : found.map((item) => ({ ...item, series: options.series }));
 const unread = faults.count;
 const predictions = await openPredictions(options.output, {
-  settings: { ...settings, keepLargest: model.postprocessing?.keepLargest ?? [] },
+  settings: {
+    ...settings,
+    keepLargest: model.postprocessing?.keepLargest ?? [],
+    ...(options.series !== "" && { series: options.series }),
+  },
   sources,
   cases,
   device: device.name,

@@ -1,6 +1,7 @@
 /** Images in and out: NIfTI, dataset folders, sampling, sliding window, metrics. */
 import "../ops/methods.ts";
 import "../compile/evaluate.ts";
+import "./formats/when_needed.ts";
 
 export { applyAffine, axisCodes, composeAffines, invertAffine, scaling } from "./volume/affine.ts";
 export type { Affine } from "./volume/affine.ts";
@@ -11,6 +12,7 @@ export { bodyMask, otsuThreshold } from "./volume/body_mask.ts";
 export type { BodyMaskOptions } from "./volume/body_mask.ts";
 export { CaseFaults } from "./dataset/case_faults.ts";
 export { checkDataset } from "./dataset/check_dataset.ts";
+export { checkScan, isScan } from "./dataset/check_scan.ts";
 export type { CheckOptions } from "./dataset/check_dataset.ts";
 export type { Finding } from "./dataset/finding.ts";
 export { compareLabels } from "./metrics/compare.ts";
@@ -38,7 +40,13 @@ export type { SuperpixelOptions, Superpixels } from "./superpixels/superpixels.t
 export { checkMemory } from "./volume/memory.ts";
 export * as metrics from "./metrics/metrics.ts";
 export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics/metrics.ts";
+export { DicomError } from "./dicom/dicom_error.ts";
+export { FormatError } from "./volume/format_error.ts";
 export { NiftiError } from "./nifti/nifti_error.ts";
+export { readMetaImage, writeMetaImage } from "./formats/metaimage.ts";
+export { readMgh, writeMgh } from "./formats/mgh.ts";
+export { readNrrd, writeNrrd } from "./formats/nrrd.ts";
+export type { NrrdSegment } from "./formats/nrrd.ts";
 export { readNifti } from "./nifti/nifti.ts";
 export { writeNifti } from "./nifti/write.ts";
 export type { NiftiDtype } from "./nifti/write.ts";
@@ -79,8 +87,10 @@ export { preprocessCase } from "./prepare/preprocess_case.ts";
 export type { ChannelPlan, NetworkPlan, Plan, PlanFingerprint, ResamplingPlan } from "./plan/plan.ts";
 export type { FileSource } from "../platform/sources.ts";
 export { Prng } from "../core/prng.ts";
-export { imageStem, readVolume } from "./nifti/read_volume.ts";
-export { writeVolume } from "./nifti/write_volume.ts";
+export { imageStem } from "./formats/image_files.ts";
+export { readVolume } from "./formats/read_volume.ts";
+export type { ReadVolumeOptions, VolumeSource } from "./formats/read_volume.ts";
+export { writeVolume } from "./formats/write_volume.ts";
 export { reorient } from "./volume/reorient.ts";
 export { keepLargestComponent } from "./volume/largest_component.ts";
 export { kMeans, nearestCenters } from "./superpixels/kmeans.ts";
@@ -94,4 +104,14 @@ export { checkSpacing } from "./dataset/spacing.ts";
 export { kFold } from "./dataset/split.ts";
 export type { Fold } from "./dataset/split.ts";
 export { isVolume, makeVolume, tensorShape, tensorSpacing, volumeLike, voxelCount } from "./volume/volume.ts";
-export type { NiftiExtension, NiftiSource, SpatialUnit, Triple, Volume, VoxelData } from "./volume/volume.ts";
+export type {
+  DicomSlice,
+  DicomSource,
+  LpsVector,
+  NiftiExtension,
+  NiftiSource,
+  SpatialUnit,
+  Triple,
+  Volume,
+  VoxelData,
+} from "./volume/volume.ts";

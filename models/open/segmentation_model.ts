@@ -1,13 +1,16 @@
 /** What openModel gives, whatever network it holds. */
-import type { Plan, Volume, writeVolume } from "../../engine/imaging/mod.ts";
-import { loadImage } from "../../engine/segmenting.ts";
+import type { Plan, Volume, VolumeSource, writeVolume } from "../../engine/imaging/mod.ts";
+import { isNiftiSource, isVolume, loadImage } from "../../engine/segmenting.ts";
 import type { FileSource, Postprocessing, PredictionMemory } from "../../engine/train/mod.ts";
 
 /** Axes of the oriented scan: x to the right, y to the front, z up. */
 export type MirrorAxes = "none" | "xyz" | "xy" | "xz" | "yz" | "x" | "y" | "z";
 
-/** A scan: its file, or a volume that is read already; of several channels in files of their own, a list in order. */
-export type Scan = FileSource | Volume | readonly (FileSource | Volume)[];
+/**
+ * A scan: its file, the folder of a DICOM series (its path, a folder handle, or the FileList that a visitor chose), or
+ * a volume that is read already; of several channels in files or folders of their own, a list in order.
+ */
+export type Scan = VolumeSource | Volume | readonly (VolumeSource | Volume)[];
 
 /** A labeled scan, for the model of an encoder. */
 export interface Support {
@@ -71,9 +74,19 @@ export interface SegmentationModel {
   dispose(): void;
 }
 
+/** The files or volumes of a scan, one for each channel, or one with all. */
+export async function scanParts(scan: Scan, channels: readonly string[]): Promise<readonly (VolumeSource | Volume)[]> {
+  if (!Array.isArray(scan)) return [scan as VolumeSource | Volume];
+  const list = scan as readonly (VolumeSource | Volume)[];
+  // More files than channels are the slices of a series, if they are not NIfTI.
+  const [first] = list;
+  const slices = list.length > channels.length && !isVolume(first) && !(await isNiftiSource(first));
+  return slices ? [list as readonly FileSource[]] : list;
+}
+
 /** The scan in one volume. */
-export const readScan = (scan: Scan, channels: readonly string[]): Promise<Volume> =>
-  loadImage(Array.isArray(scan) ? scan : [scan as FileSource | Volume], channels);
+export const readScan = async (scan: Scan, channels: readonly string[]): Promise<Volume> =>
+  loadImage(await scanParts(scan, channels), channels);
 
 export type WriteVolume = (...args: Parameters<typeof writeVolume>) => Promise<void>;
 

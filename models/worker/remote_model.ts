@@ -1,12 +1,14 @@
 /** This side of a worker: a model whose work another thread does. */
-import { check, isVolume, VoxgradError } from "../../engine/segmenting.ts";
-import type { Volume } from "../../engine/imaging/mod.ts";
+import "../../engine/imaging/formats/when_needed.ts";
+import { check, isNiftiSource, isVolume, readVolume, VoxgradError } from "../../engine/segmenting.ts";
+import type { Volume, VolumeSource } from "../../engine/imaging/mod.ts";
 import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
 import { portable, type Thread } from "../../engine/platform/worker_ports.ts";
 import type { OpenModelOptions } from "../open/open_model.ts";
 import {
   type Scan,
   type ScanOptions,
+  scanParts,
   type SegmentationModel,
   type Support,
   writable,
@@ -99,9 +101,13 @@ export interface RemoteModel extends SegmentationModel {
 }
 
 type Part = FileSource | Volume;
-const sent = async (part: Part): Promise<Part> => (isVolume(part) ? { ...part } : await portable(part) as FileSource);
-const sentScan = (scan: Scan): Promise<Part[]> =>
-  Promise.all((Array.isArray(scan) ? scan as readonly Part[] : [scan as Part]).map(sent));
+/** What is no NIfTI file is read here: a worker is one file, and is without the readers of other formats. */
+const sent = async (part: VolumeSource | Volume): Promise<Part> => {
+  if (isVolume(part)) return { ...part };
+  return await isNiftiSource(part) ? await portable(part) as FileSource : readVolume(part);
+};
+const sentScan = async (scan: Scan, channels: readonly string[]): Promise<Part[]> =>
+  Promise.all((await scanParts(scan, channels)).map(sent));
 
 const bufferOf = (part: unknown): ArrayBuffer[] => {
   const data = isVolume(part) ? part.data : part;
@@ -131,11 +137,11 @@ export async function remoteModel(
         const given = [support].flat().filter((each) => each !== undefined);
         const supports = await Promise.all(
           given.map(async ({ image, labels }): Promise<Support> => ({
-            image: await sentScan(image),
+            image: await sentScan(image, facts.channels),
             labels: await sent(labels),
           })),
         );
-        const parts = await sentScan(scan);
+        const parts = await sentScan(scan, facts.channels);
         const body = { model, scan: parts, probabilities, ...(support && { support: supports }) };
         const buffers = transfer ? [...new Set(parts.flatMap(bufferOf))] : [];
         const { answer } = await remote.ask("segment", body, { signal, onProgress, transfer: buffers });

@@ -49,7 +49,13 @@ const arrows: Record<string, readonly string[]> = {
   shaders: [],
   // What of the entry points segmenting needs.
   "engine/segmenting.ts": ["engine"],
-  models: [...ENTRY_POINTS, "engine/segmenting.ts", "engine/platform/worker_ports.ts"],
+  models: [
+    ...ENTRY_POINTS,
+    "engine/segmenting.ts",
+    "engine/platform/worker_ports.ts",
+    "engine/imaging/formats/when_needed.ts",
+    "engine/imaging/formats/write_volume.ts",
+  ],
   scripts: [...ENTRY_POINTS, "models"],
 };
 
@@ -61,6 +67,8 @@ const floors: Record<string, readonly string[]> = {
   "engine/imaging": [
     "volume",
     "nifti",
+    "dicom",
+    "formats",
     "dataset",
     "plan",
     "prepare",
@@ -115,7 +123,16 @@ const within = (path: string, folders: readonly string[]): boolean =>
 /** Packages of npm, by the one folder that may import them. */
 const packages: Record<string, readonly string[]> = {
   "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium", "@jridgewell/sourcemap-codec"],
-  "engine/imaging": ["nifti-reader-js", "#gl-matrix", "fflate"],
+  "engine/imaging": [
+    "nifti-reader-js",
+    "#gl-matrix",
+    "fflate",
+    "dicom-parser",
+    "@cornerstonejs/codec-charls",
+    "@cornerstonejs/codec-openjpeg",
+    "daikon",
+    "jpeg-lossless-decoder-js",
+  ],
   "engine/nn": ["fflate"],
   "engine/train": ["mri", "d3-scale", "fast-png"],
   models: ["pbf"],

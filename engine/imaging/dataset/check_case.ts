@@ -8,7 +8,7 @@ import { baseName } from "./files.ts";
 import { unreadable } from "./plain.ts";
 import { brokenLabels, countValues, mappingFix, roundLabels, valuesText } from "./label_values.ts";
 import { brokenVoxels } from "./load_case.ts";
-import { readVolume } from "../nifti/read_volume.ts";
+import { readVolume } from "../formats/read_volume.ts";
 import { turnedOnto } from "../volume/reorient.ts";
 import { isSpacing, oddSpacings, spacingProblem } from "./spacing.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -46,9 +46,10 @@ export class CaseChecker {
       if (item.images.length > 1 && volume.channels !== 1) {
         this.#note("error", path, `it holds ${volume.channels} channels`, "Store one channel per _0000 file");
       }
-      this.#checkValues(volume);
-      if (grid) this.#checkGrid(grid, volume);
-      else this.#checkHeader(volume);
+      if (grid) {
+        this.#checkValues(volume);
+        this.#checkGrid(grid, volume);
+      } else this.checkImage(volume);
       grid ??= { shape: volume.shape, affine: volume.affine, spacing: volume.spacing, name: path, units: volume.units };
     }
     const { channels: names, description } = this.#dataset;
@@ -65,6 +66,16 @@ export class CaseChecker {
     if (grid) this.#checkGrid(grid, label);
     this.#checkLabels(label, item);
     return { images, label };
+  }
+
+  /** Notes what is odd in an image by itself. */
+  checkImage(volume: Volume): void {
+    this.#checkValues(volume);
+    this.#checkHeader(volume);
+    const identifying = volume.dicom?.identifying ?? [];
+    if (identifying.length === 0) return;
+    const fix = "Remove them before you share it; voxgrad writes none of them into logs, reports and NIfTI files";
+    this.#note("warning", volume.name, `its DICOM files hold ${listed(identifying, 50)}`, fix);
   }
 
   async #read(path: string): Promise<Volume | undefined> {

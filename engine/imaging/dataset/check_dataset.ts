@@ -5,7 +5,8 @@ import { CaseChecker } from "./check_case.ts";
 import { GroupChecker } from "./check_group.ts";
 import { openDataset } from "./dataset.ts";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
-import { baseName, filesOf, imagesIn, isNifti, withoutEnding } from "./files.ts";
+import { baseName, filesOf, imagesIn } from "./files.ts";
+import { hasImageEnding, IMAGE_ENDINGS, withoutEnding } from "../formats/image_files.ts";
 import type { Finding, Note } from "./finding.ts";
 import { isGroupFile, openGroup } from "./group.ts";
 import { countListed } from "./listed.ts";
@@ -114,7 +115,7 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
     const folder = `${root}/${name}`;
     for (const file of await filesOf(folder)) {
       const path = `${folder}/${file}`;
-      const within = isNifti(file) || folders.has(path) ? [] : await inside(path);
+      const within = hasImageEnding(file) || folders.has(path) ? [] : await inside(path);
       const unused = (within.length > 0 ? within : [path]).filter((each) => !used.has(withoutEnding(each)));
       if (folders.has(path) || unused.length === 0 || told.has(caseOf(path))) continue;
       if (within.length > 0) {
@@ -122,8 +123,8 @@ async function checkFiles(dataset: Dataset, findings: readonly Finding[], note: 
           listed(unused.map((each) => each.slice(path.length + 1)), 3)
         }`;
         note("error", path, problem, 'List them under "training" in dataset.json, if they belong to the dataset');
-      } else if (!isNifti(file)) {
-        const problem = "it is no NIfTI file (.nii, .nii.gz, .hdr and .img) and is not used";
+      } else if (!hasImageEnding(file)) {
+        const problem = `it is no image (${IMAGE_ENDINGS}) and is not used`;
         note("warning", path, problem, "Convert it, if it is a scan; else it may stay");
       } else {
         note("error", path, "no case uses it", whyUnused(name, file, json.file_ending, entries));

@@ -4,7 +4,7 @@ import type { Affine } from "../volume/affine.ts";
 import type { Note } from "./finding.ts";
 import type { Dataset, DatasetCase } from "./types.ts";
 import { DatasetError } from "./dataset_json.ts";
-import { ContentHash } from "./content_hash.ts";
+import { ContentHash } from "../volume/content_hash.ts";
 import { mapLabels } from "./label_map.ts";
 import { roundLabels } from "./label_values.ts";
 import { loadCase } from "./load_case.ts";

@@ -4,7 +4,8 @@ import { platform } from "#platform";
 import { checkOptions, listed } from "../../core/errors.ts";
 import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { showJson } from "../../core/json.ts";
-import { baseName, checkCaseId, contentOf, filesOf, idsOf, imagesIn, withoutEnding } from "./files.ts";
+import { baseName, checkCaseId, contentOf, filesOf, idsOf, imagesIn } from "./files.ts";
+import { hasImageEnding, IMAGE_ENDINGS, withoutEnding } from "../formats/image_files.ts";
 import { DatasetError, readChannels, readJson, readLabels } from "./dataset_json.ts";
 import { isGroupFile, openGroup } from "./group.ts";
 import { listedCases, listedTests, listsLabels, withLabelsPresent } from "./listed.ts";
@@ -163,11 +164,11 @@ async function openImages(root: string, onFault: OnFault): Promise<Dataset> {
 function endingOf(stored: unknown, file: string): string | undefined {
   if (stored === undefined || stored === null || stored === "") return undefined;
   const ending = typeof stored === "string" ? stored.toLowerCase().replace(/^(?!\.)/, ".") : "";
-  if (/^\.(nii|hdr|img)(\.gz)?$/.test(ending)) return ending;
+  if (/^(\.\w+)+$/.test(ending) && hasImageEnding(`image${ending}`)) return ending;
   throw new DatasetError(
     file,
     `file_ending is ${showJson(stored)}`,
-    "Convert the images to .nii.gz, .nii or .hdr and .img",
+    `Convert the images to .nii.gz, or leave file_ending out; images are ${IMAGE_ENDINGS}`,
   );
 }
 

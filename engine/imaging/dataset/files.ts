@@ -3,7 +3,9 @@ import { platform } from "#platform";
 import { listed, show } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { DatasetError } from "./dataset_json.ts";
-import { imageStem } from "../nifti/read_volume.ts";
+import { hasDicomEnding } from "../dicom/is_dicom.ts";
+import { hasImageEnding, imageStem, withoutEnding } from "../formats/image_files.ts";
+import { isDicomFolder } from "../formats/image_folders.ts";
 
 /** Longest case name in bytes: file systems allow 255, including endings that we append. */
 const LONGEST_ID = 200;
@@ -32,10 +34,6 @@ export const baseName = (path: string): string => path.slice(path.lastIndexOf("/
 export const folderOf = (
   path: string,
 ): string => (path.includes("/") ? path.slice(0, path.lastIndexOf("/")) || "/" : ".");
-/** A path without its image ending; also for the .img file of a pair. */
-export const withoutEnding = (path: string): string => path.replace(/(?<=[^/])\.(nii|hdr|img)(\.gz)?$/i, "");
-/** Whether a path has a NIfTI ending, including both files of a pair. */
-export const isNifti = (path: string): boolean => withoutEnding(path) !== path;
 
 /**
  * Ids for cases, given the paths of their images without endings: the file's name. If files in different folders share
@@ -69,12 +67,20 @@ export function idsOf(stems: readonly string[]): string[] {
 export const filesOf = async (folder: string): Promise<string[]> =>
   (await platform.exists(folder)) ? (await platform.listFiles(folder)).filter((name) => !name.startsWith(".")) : [];
 
-/** Relative paths of the images in a folder and, up to a depth, its subfolders; for a pair the .hdr file. */
+/** Whether a name in a folder is that of an image: a file by its ending, or a folder of DICOM files. */
+export const isImageIn = async (folder: string, name: string): Promise<boolean> =>
+  imageStem(name) !== undefined ||
+  (!hasImageEnding(name) && !hasDicomEnding(name) && (await isDicomFolder(`${folder}/${name}`)));
+
+/**
+ * Relative paths of the images in a folder and, up to a depth, its subfolders; for a pair the .hdr file, for a DICOM
+ * series its folder.
+ */
 export async function imagesIn(folder: string, depth = 3): Promise<string[]> {
   const found: string[] = [];
   for (const name of await filesOf(folder)) {
-    if (imageStem(name) !== undefined) found.push(name);
-    else if (depth > 0 && !isNifti(name)) {
+    if (await isImageIn(folder, name)) found.push(name);
+    else if (depth > 0 && !hasImageEnding(name) && !hasDicomEnding(name)) {
       try {
         found.push(...(await imagesIn(`${folder}/${name}`, depth - 1)).map((inner) => `${name}/${inner}`));
       } catch (fault) {
@@ -119,7 +125,7 @@ export class FileFinder {
       if (names.has(name)) return each;
       const isAlike = (other: string): boolean =>
         other.toLowerCase() === name.toLowerCase() && withoutEnding(other) === withoutEnding(name);
-      const alike = isNifti(name) ? [...names].filter(isAlike) : [];
+      const alike = hasImageEnding(name) ? [...names].filter(isAlike) : [];
       if (alike.length === 1) return `${folder}/${alike[0]}`;
     }
     return undefined;
@@ -129,8 +135,8 @@ export class FileFinder {
   async channels(folder: string, id: string): Promise<string[][]> {
     const found: string[][] = [];
     for (const name of await this.names(folder)) {
-      const stem = imageStem(name);
-      if (stem === undefined || stem.length !== id.length + 5 || !stem.startsWith(`${id}_`)) continue;
+      const stem = withoutEnding(name);
+      if (stem.length !== id.length + 5 || !stem.startsWith(`${id}_`) || !(await isImageIn(folder, name))) continue;
       const number = stem.slice(-4);
       if (/^\d{4}$/.test(number)) (found[Number(number)] ??= []).push(`${folder}/${name}`);
     }
@@ -141,9 +147,9 @@ export class FileFinder {
   async near(path: string): Promise<string[]> {
     const stem = withoutEnding(baseName(path));
     const folder = folderOf(path);
-    return [...(await this.names(folder))].filter((name) => isNifti(name) && withoutEnding(name) === stem).map((name) =>
-      `${folder}/${name}`
-    );
+    return [...(await this.names(folder))].filter((name) => hasImageEnding(name) && withoutEnding(name) === stem).map((
+      name,
+    ) => `${folder}/${name}`);
   }
 }
 

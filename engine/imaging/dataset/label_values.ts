@@ -1,6 +1,6 @@
 /** Reads label values as integers, tolerating float rounding errors. */
 import { DatasetError } from "./dataset_json.ts";
-import { readVolume } from "../nifti/read_volume.ts";
+import { readVolume } from "../formats/read_volume.ts";
 import type { FileSource } from "../../platform/sources.ts";
 import type { Volume } from "../volume/volume.ts";
 

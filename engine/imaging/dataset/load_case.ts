@@ -6,8 +6,7 @@ import { mapLabels } from "./label_map.ts";
 import { listed } from "../../core/errors.ts";
 import { countValues, mappingFix, readLabelVolume, valuesText } from "./label_values.ts";
 import { checkMemory } from "../volume/memory.ts";
-import { readVolume } from "../nifti/read_volume.ts";
-import type { FileSource } from "../../platform/sources.ts";
+import { readVolume, type VolumeSource } from "../formats/read_volume.ts";
 import { turnedOnto } from "../volume/reorient.ts";
 import { isVolume, voxelCount } from "../volume/volume.ts";
 import type { Volume } from "../volume/volume.ts";
@@ -45,7 +44,8 @@ export async function loadCase(
   options: { tolerance?: number } = {},
 ): Promise<LoadedCase> {
   const { tolerance = 0.05 } = options;
-  const image = await loadImage(item.images, dataset.channels, { tolerance });
+  const { series } = item;
+  const image = await loadImage(item.images, dataset.channels, { tolerance, ...(series !== undefined && { series }) });
   if (item.label === undefined) return { id: item.id, image };
   const stored = await readLabelVolume(item.label);
   checkGrid(image, stored, tolerance);
@@ -60,9 +60,9 @@ export async function loadCase(
 /**
  * The image of a case in one volume, from a file with all channels or a file for each.
  *
- * @param images files, or volumes that are read already
+ * @param images files or DICOM series, or volumes that are read already
  * @param channels their names
- * @param options tolerance: as of loadCase
+ * @param options tolerance: as of loadCase; series: as of readVolume
  * @throws as loadCase
  * @example
  * ```ts
@@ -73,14 +73,14 @@ export async function loadCase(
  * ```
  */
 export async function loadImage(
-  images: readonly (FileSource | Volume)[],
+  images: readonly (VolumeSource | Volume)[],
   channels: readonly string[],
-  options: { tolerance?: number } = {},
+  options: { tolerance?: number; series?: string } = {},
 ): Promise<Volume> {
-  const { tolerance = 0.05 } = options;
+  const { tolerance = 0.05, series } = options;
   const files: Volume[] = [];
   for (const image of images) {
-    const file = isVolume(image) ? image : await readVolume(image);
+    const file = isVolume(image) ? image : await readVolume(image, series === undefined ? {} : { series });
     checkVoxels(file);
     files.push(file);
     if (files.length === 1 && images.length > 1) {

@@ -1,8 +1,8 @@
 /** Cases by the names of their files, as in nnU-Net: CASE_0000, CASE_0001, ... by channel, and a label CASE. */
 import type { DatasetCase, OnFault } from "./types.ts";
-import { channelFiles, contentOf, filesOf, isNifti, withoutEnding } from "./files.ts";
+import { channelFiles, contentOf, filesOf, isImageIn } from "./files.ts";
+import { hasImageEnding, withoutEnding } from "../formats/image_files.ts";
 import { DatasetError } from "./dataset_json.ts";
-import { imageStem } from "../nifti/read_volume.ts";
 
 /**
  * The cases in two folders. An image with all channels in one file may also have the name of its label; images without
@@ -20,14 +20,18 @@ export async function namedCases(
     const names = await filesOf(folder);
     const wanted = ending === undefined
       ? []
-      : names.filter((name) => isNifti(name) && name.toLowerCase().endsWith(ending));
-    return wanted.length > 0 ? wanted : names.filter((name) => imageStem(name) !== undefined);
+      : names.filter((name) => hasImageEnding(name) && name.toLowerCase().endsWith(ending));
+    if (wanted.length > 0) return wanted;
+    const found: string[] = [];
+    for (const name of names) if (await isImageIn(folder, name)) found.push(name);
+    return found;
   };
   // A label may have another ending than the images.
   const labels = new Map<string, string[]>();
-  const ended = (name: string): boolean => ending !== undefined && name.toLowerCase().endsWith(ending);
+  const ended = (name: string): boolean =>
+    ending !== undefined && hasImageEnding(name) && name.toLowerCase().endsWith(ending);
   for (const name of folders.labels === undefined ? [] : await filesOf(folders.labels)) {
-    if (!isNifti(name) || (imageStem(name) === undefined && !ended(name))) continue;
+    if (!ended(name) && !(await isImageIn(folders.labels!, name))) continue;
     const others = labels.get(withoutEnding(name)) ?? [];
     if (others.some(ended)) continue;
     labels.set(withoutEnding(name), ended(name) ? [name] : [...others, name]);

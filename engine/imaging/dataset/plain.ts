@@ -5,10 +5,11 @@
 import { platform } from "#platform";
 import { listed } from "../../core/errors.ts";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
-import { baseName, contentOf, folderOf, idsOf, imagesIn, withoutEnding } from "./files.ts";
+import { baseName, contentOf, folderOf, idsOf, imagesIn } from "./files.ts";
+import { withoutEnding } from "../formats/image_files.ts";
 import { DatasetError } from "./dataset_json.ts";
 import { brokenLabels, countValues, roundLabels } from "./label_values.ts";
-import { readVolume } from "../nifti/read_volume.ts";
+import { readVolume } from "../formats/read_volume.ts";
 
 // Common folder names, compared in lower case.
 const IMAGES = ["images", "imagestr", "image", "img", "imgs", "imgtr", "scans", "volumes"];

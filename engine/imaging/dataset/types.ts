@@ -8,6 +8,8 @@ export interface DatasetCase {
   readonly images: readonly string[];
   /** Absent for test cases. */
   readonly label?: string;
+  /** Of several DICOM series in the folder of its image, which: see readVolume. */
+  readonly series?: string;
   /** Foreground values that were annotated in this case, lowest first; absent if all were. */
   readonly labelsPresent?: readonly number[];
   /**

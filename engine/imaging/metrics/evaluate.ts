@@ -4,10 +4,10 @@ import { platform } from "#platform";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import { notMeasured } from "./compare.ts";
 import type { ClassComparison, ComparedClass } from "./compare.ts";
-import { baseName, isNifti, withoutEnding } from "../dataset/files.ts";
+import { baseName } from "../dataset/files.ts";
+import { hasImageEnding, imageStem, withoutEnding } from "../formats/image_files.ts";
 import { keysOf, readingsOf } from "../dataset/plain.ts";
 import { summarize } from "./metrics.ts";
-import { imageStem } from "../nifti/read_volume.ts";
 
 export interface FilePair {
   readonly id: string;
@@ -37,10 +37,10 @@ export interface Pairing {
  * ```
  */
 export async function pairFiles(prediction: string, reference: string): Promise<Pairing> {
-  if (isNifti(prediction) !== isNifti(reference)) {
+  if (hasImageEnding(prediction) !== hasImageEnding(reference)) {
     throw new VoxgradError(`${prediction} and ${reference}: got a file and a folder; wanted two files or two folders`);
   }
-  if (isNifti(prediction)) {
+  if (hasImageEnding(prediction)) {
     return { pairs: [{ id: withoutEnding(baseName(prediction)), prediction, reference }], missing: [], extra: [] };
   }
   const [predictions, references] = [await byStem(prediction), await byStem(reference)];

@@ -6,6 +6,8 @@ import { gunzipStreamed } from "./gunzip_stream.ts";
 import { DATATYPES, HEADER_BYTES, MILLIMETERS, readExtensions, readHeader } from "./header.ts";
 import type { NiftiHeader } from "./header.ts";
 import { NiftiError } from "./nifti_error.ts";
+import { asNumbers, swapBytes } from "../volume/raw_values.ts";
+import type { ValueType } from "../volume/raw_values.ts";
 import { gib, LARGEST_ARRAY, memoryProblem } from "../volume/memory.ts";
 import { voxelCount } from "../volume/volume.ts";
 import type { Triple, Volume, VoxelData } from "../volume/volume.ts";
@@ -100,7 +102,7 @@ function decode({ head, stored, content, name }: Unpacked): Volume {
   const own = content !== stored && (content.byteOffset + offset) % width === 0;
   const raw = own ? content.subarray(offset, end) : content.slice(offset, end);
   if (!littleEndian && width > 1) swapBytes(raw, width);
-  const values = asNumbers(raw, type, voxelCount(dims), name);
+  const values = asNumbers(raw, type as ValueType, (got, wanted) => new NiftiError(name, got, wanted));
   const scale = MILLIMETERS[units];
   const affine = scale === 1 ? [...source.affine] : source.affine.map((v, i) => (i < 12 ? v * scale : v));
   if (!affine.every((v) => Number.isFinite(Math.fround(v)))) {
@@ -180,55 +182,6 @@ function bytesWanted(header: NiftiHeader, file: Bytes, name: string): number {
     );
   }
   return end;
-}
-
-function swapBytes(bytes: Uint8Array, width: number): void {
-  for (let at = 0; at < bytes.length; at += width) {
-    for (let low = at, high = at + width - 1; low < high; low++, high--) {
-      const byte = bytes[low];
-      bytes[low] = bytes[high];
-      bytes[high] = byte;
-    }
-  }
-}
-
-// Every host with WebGPU is little-endian, so typed arrays read the swapped bytes.
-function asNumbers(raw: Uint8Array<ArrayBuffer>, type: string, count: number, file: string): VoxelData {
-  const { buffer, byteOffset } = raw;
-  switch (type) {
-    case "uint8":
-      return raw;
-    case "int8":
-      return new Int8Array(buffer, byteOffset, count);
-    case "int16":
-      return new Int16Array(buffer, byteOffset, count);
-    case "uint16":
-      return new Uint16Array(buffer, byteOffset, count);
-    case "int32":
-      return new Int32Array(buffer, byteOffset, count);
-    case "uint32":
-      return new Uint32Array(buffer, byteOffset, count);
-    case "float32":
-      return new Float32Array(buffer, byteOffset, count);
-    case "float64":
-      return new Float64Array(buffer, byteOffset, count);
-    case "int64":
-      return exactFloat64(new BigInt64Array(buffer, byteOffset, count), file);
-    case "uint64":
-      return exactFloat64(new BigUint64Array(buffer, byteOffset, count), file);
-  }
-  throw new NiftiError(file, `datatype ${type}`, [...DATATYPES.values()].map((d) => d.name).join(", "));
-}
-
-function exactFloat64(wide: BigInt64Array | BigUint64Array, file: string): Float64Array<ArrayBuffer> {
-  const out = new Float64Array(wide.length);
-  for (let i = 0; i < wide.length; i++) {
-    out[i] = Number(wide[i]);
-    if (!Number.isSafeInteger(out[i])) {
-      throw new NiftiError(file, `the 64-bit value ${wide[i]}`, "values within 2^53, which a number holds exactly");
-    }
-  }
-  return out;
 }
 
 /** Whether a header's scale changes the stored values. */

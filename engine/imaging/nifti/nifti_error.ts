@@ -1,17 +1,6 @@
-import { VoxgradError } from "../../core/errors.ts";
+import { FormatError } from "../volume/format_error.ts";
 
 /** A NIfTI file that cannot be read or written; the message names the file, what it contains and what was expected. */
-export class NiftiError extends VoxgradError {
+export class NiftiError extends FormatError {
   override name = "NiftiError";
-  readonly file: string;
-  readonly got: string;
-  readonly wanted: string;
-
-  constructor(file: string, got: string, wanted: string, cause?: unknown) {
-    super(`${file}: got ${got}; wanted ${wanted}`);
-    this.file = file;
-    this.got = got;
-    this.wanted = wanted;
-    if (cause !== undefined) this.cause = cause;
-  }
 }

@@ -2,7 +2,7 @@
 import { platform } from "#platform";
 import { VoxgradError } from "../../core/errors.ts";
 import { checkSeal, decodeSafetensors, encodeSealed, SafetensorsError } from "../../core/safetensors.ts";
-import { ContentHash } from "../dataset/content_hash.ts";
+import { ContentHash } from "../volume/content_hash.ts";
 import type { CaseSource } from "../prepare/sampling.ts";
 import { type SuperpixelOptions, superpixels } from "./superpixels.ts";
 

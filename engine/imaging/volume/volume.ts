@@ -55,6 +55,38 @@ export interface NiftiSource {
   readonly affine: Affine;
 }
 
+/** A point or direction in DICOM's coordinates: to the left, the back and up, in mm. */
+export type LpsVector = readonly [left: number, back: number, up: number];
+
+/** Where a slice of a DICOM series lies, and which instance it is. */
+export interface DicomSlice {
+  /** SOP Instance UID of its file, and its frame there, from 0. */
+  readonly instance: string;
+  readonly frame: number;
+  readonly columns: number;
+  readonly rows: number;
+  /** Center of the first pixel. */
+  readonly position: LpsVector;
+  /** Unit vectors along a row, in which the number of the column grows, and down a column. */
+  readonly right: LpsVector;
+  readonly down: LpsVector;
+  /** Distances in mm of pixels in a row, and of rows. */
+  readonly pixel: readonly [across: number, down: number];
+}
+
+/** The DICOM series that a volume was read from. Its attributes identify the patient: they are for writing alone. */
+export interface DicomSource {
+  readonly sopClass: string;
+  readonly series: string;
+  readonly modality: string;
+  /** Names of the fields that it holds and that may identify the patient, without what they say. */
+  readonly identifying: readonly string[];
+  /** In the order of the volume's slices as it was read. */
+  readonly slices: readonly DicomSlice[];
+  /** Of patient, study and frame of reference, as stored: by tag, such as "x0020000d". */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
 export interface Volume {
   /** Voxel values, x fastest, channel slowest; length X * Y * Z * channels. */
   readonly data: VoxelData;
@@ -70,6 +102,8 @@ export interface Volume {
   readonly name: string;
   /** Present on volumes read from NIfTI, and on those derived from them. */
   readonly source?: NiftiSource;
+  /** Present on volumes read from DICOM, and on those derived from them. */
+  readonly dicom?: DicomSource;
 }
 
 /**

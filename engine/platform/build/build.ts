@@ -4,9 +4,10 @@ import { spawnSync } from "node:child_process";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build, transform } from "esbuild";
+import { build, type Plugin, transform } from "esbuild";
 import { version } from "../cli/version.ts";
 import { packageRoot } from "../package_root.ts";
+import { CODECS, codecsModule } from "./codecs.ts";
 import { javaScriptOf, shortKernels } from "./javascript.ts";
 
 const root = fileURLToPath(packageRoot);
@@ -44,11 +45,12 @@ async function filesOf(folders: readonly string[]): Promise<string[]> {
 /** Each source by itself. */
 async function writeJavaScript(): Promise<void> {
   const files = await filesOf(["engine", "shaders", "models", "scripts"]);
-  const sources = files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
+  const sources = files.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts") && file !== CODECS);
   for (const [file, { code, map }] of await javaScriptOf(root, sources, "dist")) {
     await write(file, published(code));
     await write(`${file}.map`, map);
   }
+  await write(join(dist, CODECS.replace(".ts", ".js")), await codecsModule(root));
   for (const file of files.filter((file) => [".mjs", ".css"].includes(extname(file)))) {
     const loader = file.endsWith(".css") ? "css" : "js";
     const { code } = await transform(await readFile(join(root, file), "utf8"), { loader, minify: true });
@@ -107,6 +109,14 @@ async function writeDeclarations(entries: readonly string[]): Promise<void> {
   await Promise.all(made.map((name) => join(dist, name)).filter((file) => !needed.has(file)).map((file) => rm(file)));
 }
 
+/** The decoders stay the file that they are, which a page loads for the first compressed series. */
+const codecsLater: Plugin = {
+  name: "codecs later",
+  setup({ onResolve }) {
+    onResolve({ filter: /\/codecs\.ts$/ }, () => ({ path: `./${CODECS.replace(".ts", ".js")}`, external: true }));
+  },
+};
+
 /** One minified module, for `<script type="module">`. */
 async function writeBrowserModule(): Promise<void> {
   await build({
@@ -126,7 +136,7 @@ async function writeBrowserModule(): Promise<void> {
       js: `/*! voxgrad ${version()}, MIT license; licenses of the packages in it: engine/platform/NOTICES.md */`,
     },
     legalComments: "none",
-    plugins: [shortKernels],
+    plugins: [shortKernels, codecsLater],
     // What only programs of voxgrad do.
     logOverride: { "ignored-bare-import": "silent" },
     logLevel: "warning",

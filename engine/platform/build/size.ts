@@ -35,11 +35,11 @@ interface Chunk {
 }
 
 /** Minified modules of the browser. */
-async function bundled(contents: string, cwd: string, codeSplitting: boolean): Promise<readonly Chunk[]> {
+async function bundled(contents: string, cwd: string): Promise<readonly Chunk[]> {
   await writeFile(join(cwd, "page.js"), contents);
   const { rolldown } = await import(pathToFileURL(join(cwd, "node_modules/rolldown/dist/index.mjs")).href);
   const bundle = await rolldown({ cwd, input: "page.js", platform: "browser" });
-  const { output } = await bundle.generate({ format: "esm", minify: true, codeSplitting });
+  const { output } = await bundle.generate({ format: "esm", minify: true });
   return output as readonly Chunk[];
 }
 
@@ -66,21 +66,21 @@ try {
   npm(["install", join(folder, filename)], folder);
   const installed = await sizeOf(join(folder, "node_modules"));
   npm(["install", ROLLDOWN], folder);
-  const { first, later } = chunkSizes(await bundled(inference, folder, true));
-  const { first: whole } = chunkSizes(await bundled(everything, folder, false));
+  const { first, later } = chunkSizes(await bundled(inference, folder));
+  const { first: whole } = chunkSizes(await bundled(everything, folder));
   const rows: [what: string, bytes: number, limit: number][] = [
-    ["tarball", size, 1060e3],
+    ["tarball", size, 1360e3],
     ["browser install", installed, 8e6],
     ["inference, minified and gzipped", first, 115e3],
-    ["everything, minified and gzipped", whole, 400e3],
+    ["everything but what is loaded when needed", whole, 400e3],
   ];
   for (const [what, bytes, limit] of rows) {
     const over = bytes > limit ? "  TOO LARGE" : "";
-    console.log(`${what.padEnd(34)}${(bytes / 1e3).toFixed(1).padStart(8)} kB of ${limit / 1e3}${over}`);
+    console.log(`${what.padEnd(44)}${(bytes / 1e3).toFixed(1).padStart(8)} kB of ${limit / 1e3}${over}`);
   }
   for (const [name, bytes] of later) {
     console.log(
-      `${`  loaded when needed: ${name.replace(/-.*/, "")}`.padEnd(34)}${(bytes / 1e3).toFixed(1).padStart(8)} kB`,
+      `${`  loaded when needed: ${name.replace(/-.*/, "")}`.padEnd(44)}${(bytes / 1e3).toFixed(1).padStart(8)} kB`,
     );
   }
   if (rows.some(([, bytes, limit]) => bytes > limit)) process.exitCode = 1;

@@ -7,6 +7,7 @@ import { packageRoot } from "../package_root.ts";
 import { SCRIPT_MARK } from "../script_mark.ts";
 import { PlatformError } from "../types.ts";
 import { entryPoints } from "./entry_points.mjs";
+import { withoutNode } from "./without_node.ts";
 
 const ROOT = fileURLToPath(packageRoot);
 
@@ -59,7 +60,7 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
       sourcemap: "inline",
       sourcesContent: true,
       logLevel: "silent",
-      plugins: [standIn],
+      plugins: [standIn, withoutNode],
       alias,
       absWorkingDir: ROOT,
       metafile: true,

@@ -9,7 +9,7 @@ import { isPlain, listed, show } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import { readNifti } from "../../imaging/nifti/nifti.ts";
-import { volumeFiles } from "../../imaging/nifti/read_volume.ts";
+import { volumeFiles } from "../../imaging/formats/image_folders.ts";
 import { ConfigError } from "../run/config.ts";
 import { parsedLine, print } from "../run/logging.ts";
 import { contentDigest, valueDigest } from "../run/provenance.ts";
@@ -57,7 +57,7 @@ const isRecord = (value: unknown): value is CaseRecord =>
   [value.settings, value.sources, value.scan, value.outputs].every(isPlain);
 
 /**
- * SHA-256 of files by their paths, of both files of a .hdr/.img pair.
+ * SHA-256 of files by their paths, of both files of a .hdr/.img pair; of a DICOM folder one of all its files.
  *
  * @example
  * ```ts
@@ -68,7 +68,12 @@ const isRecord = (value: unknown): value is CaseRecord =>
  */
 export async function fileDigests(paths: readonly string[]): Promise<Digests> {
   const found: Record<string, string> = {};
-  for (const path of paths) for (const each of await volumeFiles(path)) found[each] = await contentDigest(each);
+  for (const path of paths) {
+    const files = await volumeFiles(path);
+    if (files.length <= 2) { for (const each of files) found[each] = await contentDigest(each); }
+    // A series has hundreds: one digest stands for all.
+    else found[path] = await valueDigest(await Promise.all(files.map(contentDigest)));
+  }
   return found;
 }
 

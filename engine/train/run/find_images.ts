@@ -7,16 +7,9 @@ import type { DirectoryHandle } from "../../platform/files/directory_files.ts";
 import { mountFiles } from "../../platform/files/mounts.ts";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
-import {
-  baseName,
-  checkCaseId,
-  contentOf,
-  folderOf,
-  idsOf,
-  imagesIn,
-  isNifti,
-  withoutEnding,
-} from "../../imaging/dataset/files.ts";
+import { baseName, checkCaseId, contentOf, folderOf, idsOf, imagesIn } from "../../imaging/dataset/files.ts";
+import { hasImageEnding, IMAGE_ENDINGS, withoutEnding } from "../../imaging/formats/image_files.ts";
+import { isDicomFolder, namesIn } from "../../imaging/formats/image_folders.ts";
 import { isLabel, keysOf } from "../../imaging/dataset/plain.ts";
 import { print } from "./logging.ts";
 import { isWithin } from "./provenance.ts";
@@ -30,15 +23,16 @@ interface Reading {
 }
 
 /**
- * The cases in a NIfTI file or in a folder of them (.hdr stands for its pair); if it contains none directly, in its
- * subfolders, such as one per patient. Files that differ only in their channel form one case, by number as in nnU-Net
- * (CASE_0000.nii.gz, CASE_0001.nii.gz) or by name (CASE_t1.nii.gz, CASE_flair.nii.gz); any other file is a case with
- * all channels. A file named like the label of another image is skipped and reported.
+ * The cases in an image, or in a folder of them (.hdr stands for its pair, a folder of DICOM files for its series);
+ * if it contains none directly, in its subfolders, such as one per patient. Files that differ only in their channel form
+ * one case, by number as in nnU-Net (CASE_0000.nii.gz, CASE_0001.nii.gz) or by name (CASE_t1.nii.gz,
+ * CASE_flair.nii.gz); any other file is a case with all channels. A file named like the label of another image is
+ * skipped and reported.
  *
- * @param input an image (any file of a case with several), or a folder
+ * @param given an image (any file of a case with several, the folder of a DICOM series), or a folder of them
  * @param channels number of channels, or their names in order
  * @param onFault called with the error of a case, which is then skipped; default: throws
- * @param output the output folder: if it lies within `input`, its files are not images
+ * @param output the output folder: if it lies within that folder, its files are not images
  * @returns cases by id: the file's name without channel and ending; if several share a name, prefixed by their folders
  * @throws VoxgradError without images, with a missing channel, or if two files are the same case; PlatformError
  * @example
@@ -49,18 +43,21 @@ interface Reading {
  * ```
  */
 export async function findImages(
-  input: string,
+  given: string,
   channels: number | readonly string[],
   onFault: (id: string, fault: VoxgradError) => void = (_, fault) => {
     throw fault;
   },
   output = "",
 ): Promise<DatasetCase[]> {
-  const given = typeof channels === "number" ? [] : channels;
-  const names = given.map((name) => name.toLowerCase());
+  const input = trimSlashes(given);
+  const ordered = typeof channels === "number" ? [] : channels;
+  const names = ordered.map((name) => name.toLowerCase());
   const count = typeof channels === "number" ? channels : channels.length;
-  const single = isNifti(input);
-  const folder = single ? folderOf(input) : trimSlashes(input);
+  // A file, or the folder of a DICOM series.
+  const single = hasImageEnding(input) || ((await platform.exists(input)) && (await namesIn(input)) === undefined) ||
+    (await isDicomFolder(input));
+  const folder = single ? folderOf(input) : input;
   const file = (
     name: string,
   ): string => (folder === "." && !input.startsWith("./") && single ? name : `${folder}/${name}`);
@@ -91,8 +88,7 @@ export async function findImages(
   if (found.length === 0) {
     const there = (await contentOf(folder)).slice(0, 400);
     throw new VoxgradError(
-      `${input}: there is no image in it, nor in the folders within: no .nii or .nii.gz file, and no .hdr of a ` +
-        `pair; ${there}`,
+      `${input}: there is no image in it, nor in the folders within (${IMAGE_ENDINGS}); ${there}`,
     );
   }
   const files = new Map<string, string[]>();
@@ -144,7 +140,7 @@ export async function findImages(
       ? Array.from({ length: count }, (_, c) => c).find((c) => !images[c])
       : undefined;
     if (missing !== undefined) {
-      const named = given[missing] === undefined ? "" : ` or ${baseName(stem)}_${given[missing]}`;
+      const named = ordered[missing] === undefined ? "" : ` or ${baseName(stem)}_${ordered[missing]}`;
       fail(
         `${input}: case ${id} has no channel ${number(missing)}; add ${baseName(stem)}_${
           number(missing)

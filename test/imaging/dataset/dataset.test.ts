@@ -282,7 +282,7 @@ test("openDataset() names the file at fault and the fix", async () => {
   await refuses(open({ ...MSD, modality: { "": "CT" } }), /its channels are/);
   await refuses(open({ ...MSD, modality: undefined }), /neither channel_names nor modality/);
   await refuses(open({ ...MSD, modality: { "1": "CT" } }), /its channels are 1/);
-  await refuses(open({ ...MSD, file_ending: ".nrrd" }), /file_ending is "\.nrrd"/);
+  await refuses(open({ ...MSD, file_ending: ".png" }), /file_ending is "\.png"/);
   await refuses(open({ ...MSD, training: [{ image: "./imagesTr/x_1.nii.gz" }] }), /training\[0\] is no pair/);
   await refuses(open({ ...MSD, training: [...MSD.training, ...MSD.training] }), /x_1 is listed twice/);
   await refuses(open(MSD, { "imagesTr/x_1.nii.gz": IMAGE }), /labelsTr\/x_1\.nii\.gz: no such file.*Add it/);

@@ -262,9 +262,9 @@ test("findImages() finds images as people have them, and says what is there wher
   assert.equal(await list(patients, 1), [["p0_ct", "p0/ct.nii"], ["p1_ct", "p1/ct.nii"]]);
   const brats = folder({ "B1/B1_t1.nii": "", "B1/B1_flair.nii": "", "B1/B1_seg.nii": "" });
   assert.equal(await list(brats, ["FLAIR", "T1"]), [["B1", "B1/B1_flair.nii", "B1/B1_t1.nii"]]);
-  const empty = folder({ "a.dcm": "", "b.dcm": "" });
+  const empty = folder({ "a.png": "", "b.png": "" });
   await findImages(empty, 1).then(() => assert.unreachable(), (error: Error) => {
-    assert.match(error.message, /no \.nii or \.nii\.gz file.* holds a\.dcm, b\.dcm/);
+    assert.match(error.message, /no image in it.*\.nii, \.nii\.gz.* holds a\.png, b\.png/);
   });
 });
 

@@ -13,7 +13,7 @@ import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
 import { crc32 } from "../../../engine/core/digest.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { Prng } from "../../../engine/core/prng.ts";
-import { readVolume } from "../../../engine/imaging/nifti/read_volume.ts";
+import { readVolume } from "../../../engine/imaging/formats/read_volume.ts";
 
 const KINDS = ["image", "label", "organ", "distractors"] as const;
 const CASES = Array.from({ length: 40 }, (_, n) => contextPhantomCase({ seed: 100 + n }));

@@ -11,7 +11,7 @@ import * as assert from "uvu/assert";
 import * as vg from "../../../engine/mod.ts";
 import * as imaging from "../../../engine/imaging/mod.ts";
 import type { Dataset, Plan } from "../../../engine/imaging/mod.ts";
-import { ContentHash } from "../../../engine/imaging/dataset/content_hash.ts";
+import { ContentHash } from "../../../engine/imaging/volume/content_hash.ts";
 // Networks register the rules that plans are made by.
 import "../../../models/mod.ts";
 import { failure } from "../../helpers/refuse.ts";

@@ -1,0 +1,4 @@
+/** Formats beside NIfTI are read by a module that is loaded for the first such file. */
+import { formats } from "./registry.ts";
+
+formats.load ??= async () => (await import("./others.ts")).otherFormats;
