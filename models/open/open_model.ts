@@ -1,5 +1,5 @@
 /** A model in one call, from wherever its file is. */
-import "../../engine/imaging/formats/when_needed.ts";
+import { readOtherFormats } from "../../engine/imaging/formats/when_needed.ts";
 import type { ModelSource } from "../../engine/train/mod.ts";
 import { openAny, type OpenModelOptions, type Parts } from "./open_any.ts";
 import type { SegmentationModel } from "./segmentation_model.ts";
@@ -47,5 +47,6 @@ export function openModel(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions = {},
 ): Promise<SegmentationModel> {
+  readOtherFormats();
   return openAny(source, options, parts);
 }

@@ -1,5 +1,5 @@
 /** This side of a worker: a model whose work another thread does. */
-import "../../engine/imaging/formats/when_needed.ts";
+import { readOtherFormats } from "../../engine/imaging/formats/when_needed.ts";
 import { check, isNiftiSource, isVolume, readVolume, VoxgradError } from "../../engine/segmenting.ts";
 import type { Volume, VolumeSource } from "../../engine/imaging/mod.ts";
 import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
@@ -122,6 +122,7 @@ export async function remoteModel(
   options: OpenModelOptions,
   owned: boolean,
 ): Promise<RemoteModel> {
+  readOtherFormats();
   const remote = new Remote(thread);
   let disposed = false;
   try {

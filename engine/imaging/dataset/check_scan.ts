@@ -12,7 +12,16 @@ import { CaseChecker } from "./check_case.ts";
 import type { Finding, Note } from "./finding.ts";
 import { isGroupFile } from "./group.ts";
 
-/** Whether a path is a scan and no dataset: a file that is no group, or a folder of DICOM files. */
+/**
+ * Whether a path is a scan and no dataset: a file that is no group, or a folder of DICOM files.
+ *
+ * @example
+ * ```ts
+ * import { isScan } from "voxgrad/imaging";
+ *
+ * await isScan("data/Task04_Hippocampus"); // false
+ * ```
+ */
 export async function isScan(path: string): Promise<boolean> {
   const place = trimSlashes(path);
   if (isGroupFile(place) || !(await platform.exists(place))) return false;

@@ -14,10 +14,8 @@ const TYPES: Readonly<Record<string, ValueType>> = {
   ...{ MET_UINT: "uint32", MET_LONG: "int32", MET_ULONG: "uint32", MET_LONG_LONG: "int64" },
   ...{ MET_ULONG_LONG: "uint64", MET_FLOAT: "float32", MET_DOUBLE: "float64" },
 };
-/** MET_LONG comes last by value, so that MET_INT is what is written. */
+/** The names that are written: of two of a type the first. */
 const NAMES = Object.fromEntries(Object.entries(TYPES).reverse().map(([name, type]) => [type, name]));
-NAMES.int32 = "MET_INT";
-NAMES.uint32 = "MET_UINT";
 
 const LONGEST_HEADER = 2 ** 16;
 

@@ -1,4 +1,8 @@
 /** Formats beside NIfTI are read by a module that is loaded for the first such file. */
 import { formats } from "./registry.ts";
 
-formats.load ??= async () => (await import("./others.ts")).otherFormats;
+export function readOtherFormats(): void {
+  formats.load ??= async () => (await import("./others.ts")).otherFormats;
+}
+
+readOtherFormats();

@@ -24,8 +24,8 @@ interface Reading {
 
 /**
  * The cases in an image, or in a folder of them (.hdr stands for its pair, a folder of DICOM files for its series);
- * if it contains none directly, in its subfolders, such as one per patient. Files that differ only in their channel form
- * one case, by number as in nnU-Net (CASE_0000.nii.gz, CASE_0001.nii.gz) or by name (CASE_t1.nii.gz,
+ * if it contains none directly, in its subfolders, such as one per patient. Files that differ only in their channel
+ * form one case, by number as in nnU-Net (CASE_0000.nii.gz, CASE_0001.nii.gz) or by name (CASE_t1.nii.gz,
  * CASE_flair.nii.gz); any other file is a case with all channels. A file named like the label of another image is
  * skipped and reported.
  *
