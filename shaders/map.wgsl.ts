@@ -1,7 +1,8 @@
 /** Kernel of a fused elementwise chain. */
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { declarationsSource } from "./library.ts";
-import type { Declarations, Kernel, Target } from "./types.ts";
+import { sizedKernel, sizesOf } from "./sizes.ts";
+import type { Declarations, Kernel, Numbers, Target } from "./types.ts";
 
 export interface MapParams {
   readonly name: string;
@@ -23,6 +24,7 @@ export interface MapParams {
     readonly before: string;
     /** Statements from the row and its element `k` to the store into `result`. */
     readonly body: string;
+    readonly numbers: Numbers;
   };
 }
 
@@ -60,20 +62,21 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   const { from = 0 } = p;
   const { workgroups } = fold(Math.ceil((p.length - from) / each), WORKGROUP, target);
   // A single row ends at arrayLength, so that chains of any size share a pipeline; compilation dominates.
-  const length = single && p.from === undefined ? "arrayLength(&result)" : `${p.length}u`;
+  const length = single && p.from === undefined ? "arrayLength(&result)" : "last";
   // Elements of a workgroup are contiguous; those of an invocation are a workgroup's width apart.
-  const source = (): string => {
-    const { declarations, before, body } = p.code();
-    return wgsl`${declarationsSource([declarations])}
+  const make = (): { source: string; sizes: readonly number[] } => {
+    const { declarations, before, body, numbers } = p.code();
+    const sizes = sizesOf({ last: p.length, from, ...numbers.unsigned }, {}, numbers.floats);
+    const source = wgsl`${declarationsSource([declarations])}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
+${sizes.declaration(p.reads.length + 1)}
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+${sizes.lets}
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${
-      from > 0 ? ` + ${from}u` : ""
-    };
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane + from;
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
 ${rowNames(p.rowsTogether)}
@@ -92,7 +95,9 @@ ${body}
 #endif
 }
 `;
+    return { source, sizes: sizes.values };
   };
   const flops = p.operations * (p.rows * p.length - from);
-  return { name: p.name, source, flops, workgroups: single ? workgroups : [workgroups[0], p.rows / p.rowsTogether, 1] };
+  const grid = single ? workgroups : [workgroups[0], p.rows / p.rowsTogether, 1] as const;
+  return sizedKernel({ name: p.name, flops, workgroups: grid }, make);
 }

@@ -6,7 +6,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import { operands } from "./operands.ts";
-import { bitsOf, sizesOf } from "./sizes.ts";
+import { sizesOf } from "./sizes.ts";
 import { type Dispatch, type Fusion, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";
 
 export interface MomentsParams {
@@ -103,7 +103,7 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const size = lanes === 1 ? Math.min(64, widest) : widest;
     const each = size / lanes;
     const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
-    const sizes = sizesOf({ groups, parts, share, length, epsBits: bitsOf(p.eps) });
+    const sizes = sizesOf({ groups, parts, share, length }, {}, { eps: p.eps });
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
     const last = "output" in to;
     const source = (): string =>
@@ -145,7 +145,7 @@ ${text((at) => x.load("x", at))}
 #endif
   if ((lane == 0u) & (flat < groups)) {
     result[group * 2u] = whole;
-    result[group * 2u + 1u] = ${last ? "vg_rsqrt(squared / values + bitcast<f32>(epsBits))" : "squared"};
+    result[group * 2u + 1u] = ${last ? "vg_rsqrt(squared / values + eps)" : "squared"};
   }
 }
 `;

@@ -7,8 +7,8 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { each } from "./grid.ts";
 import { bindings, fold } from "./map.wgsl.ts";
 import { declarationsSource } from "./library.ts";
-import { sizesOf } from "./sizes.ts";
-import { type Declarations, type Kernel, type Slot, type Target, widestGroup } from "./types.ts";
+import { sizedKernel, type Sizes, sizesOf } from "./sizes.ts";
+import { type Declarations, type Kernel, type Numbers, type Slot, type Target, widestGroup } from "./types.ts";
 
 type By = "sum" | "max" | "min" | "argmax";
 
@@ -33,12 +33,14 @@ export interface ReduceParams {
 }
 
 interface EpilogueCode {
+  readonly numbers: Numbers;
   readonly declarations: Declarations;
   readonly body: string;
   readonly value: string;
 }
 
 interface ReduceCode {
+  readonly numbers: Numbers;
   readonly declarations: Declarations;
   /** Statements that depend only on the row `o`, and on the term `r`. */
   readonly before: string;
@@ -144,6 +146,7 @@ function later(p: ReduceParams): Partial<ReduceParams> {
     reads: pair ? [p.type, "i32"] : new Array<string>(p.results).fill(p.type),
     code: () => ({
       declarations: { functions: [], loaders: [], usesF16: false },
+      numbers: { unsigned: {}, floats: {} },
       before: "",
       body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])].join("\n"),
       values: Array.from({ length: p.results }, (_, k) => `b${k}[at]`),
@@ -164,16 +167,16 @@ function head(
   target: Target,
   results: readonly [string, string][],
   rest: (code: ReduceCode, end: EpilogueCode | undefined) => string,
-): Pick<Kernel, "source" | "workgroups" | "sizes"> {
+): { make: () => { source: string; sizes: readonly number[] }; workgroups: Kernel["workgroups"] } {
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
-  const sizes = sizesOf({ count, outputs: p.outputs, terms: p.length, split });
   // Neighboring invocations read neighboring elements.
   const rowOf = split === 1 ? "i" : p.contiguous ? "i / split" : "i % outputs";
   const partOf = split === 1 ? "0u" : p.contiguous ? "i % split" : "i / outputs";
-  const source = (): string => {
+  const make = (): { source: string; sizes: readonly number[] } => {
     const [code, end] = [p.code(), p.epilogue?.code()];
-    return wgsl`${start(p, code, end)}
+    const sizes = sizesWith({ count, outputs: p.outputs, terms: p.length, split }, code, end);
+    const source = wgsl`${start(p, code, end)}
 ${resultBindings(p, results)}
 ${sizes.declaration(bindingOf(p, results.length))}
 
@@ -188,9 +191,17 @@ ${sizes.lets}
   let part = ${partOf};
 ${code.before}
 ${rest(code, end)}`;
+    return { source, sizes: sizes.values };
   };
-  return { source, workgroups, sizes: sizes.values };
+  return { make, workgroups };
 }
+
+/** A template's own sizes, and the numbers of what is fused in. */
+const sizesWith = (own: Readonly<Record<string, number>>, code: ReduceCode, end: EpilogueCode | undefined): Sizes =>
+  sizesOf({ ...own, ...code.numbers.unsigned, ...end?.numbers.unsigned }, {}, {
+    ...code.numbers.floats,
+    ...end?.numbers.floats,
+  });
 
 /** Functions and input bindings. */
 const start = ({ reads, epilogue }: ReduceParams, code: ReduceCode, end: EpilogueCode | undefined): string => {
@@ -242,7 +253,8 @@ function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean
 ${written(p, end)}
 }
 `;
-  return { name: nameOf(p), ...head(p, split, target, sumResults(p), rest), flops: flopsOf(p) };
+  const { make, workgroups } = head(p, split, target, sumResults(p), rest);
+  return sizedKernel({ name: nameOf(p), workgroups, flops: flopsOf(p) }, make);
 }
 
 /** One workgroup per row: lanes sum strided terms, some of them merge the lanes, and the first merges those. */
@@ -251,10 +263,10 @@ function rows(p: ReduceParams, target: Target): Kernel {
   const lanes = widestGroup(target);
   const x = Math.min(p.outputs, target.maxWorkgroupsPerDimension);
   const shared = (j: number): string => `sums[${j * lanes}u`;
-  const sizes = sizesOf({ outputs: p.outputs, terms: p.length });
-  const source = (): string => {
+  const make = (): { source: string; sizes: readonly number[] } => {
     const [code, end] = [p.code(), p.epilogue?.code()];
-    return wgsl`${start(p, code, end)}
+    const sizes = sizesWith({ outputs: p.outputs, terms: p.length }, code, end);
+    const source = wgsl`${start(p, code, end)}
 ${resultBindings(p, sumResults(p))}
 ${sizes.declaration(bindingOf(p, n))}
 var<workgroup> sums: array<${p.type}, ${n * lanes}>;
@@ -286,9 +298,10 @@ ${written(p, end)}
   }
 }
 `;
+    return { source, sizes: sizes.values };
   };
   const workgroups = [x, Math.ceil(p.outputs / x), 1] as const;
-  return { name: nameOf(p), source, workgroups, sizes: sizes.values, flops: flopsOf(p) };
+  return sizedKernel({ name: nameOf(p), workgroups, flops: flopsOf(p) }, make);
 }
 
 function extremumPass(p: ReduceParams, split: number, first: boolean, last: boolean, target: Target): Kernel {
@@ -328,5 +341,6 @@ ${body}
 #endif
 }
 `;
-  return { name: nameOf(p), ...head(p, split, target, results, rest), flops: flopsOf(p) };
+  const { make, workgroups } = head(p, split, target, results, rest);
+  return sizedKernel({ name: nameOf(p), workgroups, flops: flopsOf(p) }, make);
 }

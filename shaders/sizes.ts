@@ -3,6 +3,8 @@
  * share its pipeline: compiling one takes longer than thousands of runs of a small one.
  */
 
+import type { Kernel } from "./types.ts";
+
 /** The numbers of one kernel, by the names that its WGSL gives them. */
 export interface Sizes {
   /** The contents of the uniform buffer: `Kernel.sizes`. */
@@ -13,14 +15,20 @@ export interface Sizes {
   readonly lets: string;
 }
 
-/** The numbers `unsigned`, as u32, and `signed`, as i32. */
+/** The numbers `unsigned`, as u32, `signed`, as i32, and `floats`, as f32. */
 export function sizesOf(
   unsigned: Readonly<Record<string, number>>,
   signed: Readonly<Record<string, number>> = {},
+  floats: Readonly<Record<string, number>> = {},
 ): Sizes {
   const element = (k: number): string => `sizes${k >> 2}.${"xyzw"[k % 4]}`;
   const first = Object.keys(unsigned).length;
-  const values = [...Object.values(unsigned), ...Object.values(signed).map((n) => n >>> 0)];
+  const next = first + Object.keys(signed).length;
+  const values = [
+    ...Object.values(unsigned),
+    ...Object.values(signed).map((n) => n >>> 0),
+    ...Object.values(floats).map(bitsOf),
+  ];
   const fours = Array.from({ length: Math.ceil(values.length / 4) }, (_, k) => `  let sizes${k} = sizes[${k}];`);
   return {
     values,
@@ -29,9 +37,32 @@ export function sizesOf(
       ...fours,
       ...Object.keys(unsigned).map((name, k) => `  let ${name} = ${element(k)};`),
       ...Object.keys(signed).map((name, k) => `  let ${name} = i32(${element(first + k)});`),
+      ...Object.keys(floats).map((name, k) => `  let ${name} = bitcast<f32>(${element(next + k)});`),
     ].join("\n"),
   };
 }
 
-/** The bits of a number as f32: `bitcast<f32>(size)` gives it back. */
-export const bitsOf = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];
+const bitsOf = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0];
+
+/**
+ * A kernel whose source and sizes come from one computation, which runs when it is compiled: once, unless its sizes are
+ * asked for first.
+ */
+export function sizedKernel(
+  rest: Omit<Kernel, "source" | "sizes">,
+  make: () => { readonly source: string; readonly sizes: readonly number[] },
+): Kernel {
+  let sizes: readonly number[] | undefined;
+  return Object.defineProperty(
+    {
+      ...rest,
+      source(): string {
+        const made = make();
+        sizes = made.sizes;
+        return made.source;
+      },
+    },
+    "sizes",
+    { get: () => (sizes ??= make().sizes), enumerable: true },
+  );
+}

@@ -105,6 +105,12 @@ export interface Declarations {
   readonly usesF16: boolean;
 }
 
+/** Numbers that printed statements name, which the kernel reads: see sizes.ts. */
+export interface Numbers {
+  readonly unsigned: Readonly<Record<string, number>>;
+  readonly floats: Readonly<Record<string, number>>;
+}
+
 /** An elementwise function of the index `i`, and for a result of its value `given`. */
 export interface Fused {
   /** Used in the kernel's name. */

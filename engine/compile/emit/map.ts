@@ -8,6 +8,7 @@ import { coneOf, type Materialized } from "../graph/cone.ts";
 import type { Value } from "../graph/lower.ts";
 import { Body, type BodyOptions, type Span, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
+import { Lifted } from "./lift.ts";
 import { ROWS_TOGETHER, type SharedRows, shareRows } from "./shared_rows.ts";
 import { printStatements, type Statement, walkStatements } from "./statements.ts";
 
@@ -67,6 +68,10 @@ class LazyKernel implements Kernel {
   }
 
   readonly source = (): string => this.#kernel.source();
+
+  get sizes(): Kernel["sizes"] {
+    return this.#kernel.sizes;
+  }
 
   get workgroups(): Kernel["workgroups"] {
     return this.#kernel.workgroups;
@@ -138,15 +143,26 @@ function mapKernelOf(
       length: span ? span.to : inner > 1 ? inner : root.size,
       ...(span ? { from: span.from } : {}),
       operations: body.operations,
-      code: () => ({
-        declarations: body.declarations([map.result]),
-        before: body.unloaded([map.result]) + printStatements(shared?.before ?? body.before),
-        body: printStatements(shared?.body ?? storing(root, map, span)),
-      }),
+      code: () => {
+        const rows = root.size / inner;
+        const lifted = new Lifted({ k: span ? span.to : inner > 1 ? inner : root.size, o: rows, ...eachRow(rows) });
+        const before = lifted.statements(shared?.before ?? body.before);
+        const statements = lifted.statements(shared?.body ?? storing(root, map, span));
+        return {
+          declarations: body.declarations([map.result]),
+          before: body.unloaded([map.result]) + printStatements(before),
+          body: printStatements(statements),
+          numbers: lifted,
+        };
+      },
     },
     target,
   );
 }
+
+/** The bounds of the names of rows that are computed together. */
+const eachRow = (rows: number): Record<string, number> =>
+  Object.fromEntries(Array.from({ length: ROWS_TOGETHER }, (_, t) => [`o_${t}`, rows]));
 
 /** The statements for element `k` of row `o`; `inner` 1 means a single row. */
 function mapBody(

@@ -9,6 +9,7 @@ import { coneOf, coneOfAll, type Materialized, operationsOf } from "../graph/con
 import type { Value } from "../graph/lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
+import { Lifted } from "./lift.ts";
 import { printStatements } from "./statements.ts";
 
 /** The terms of a reduction: each member's value at row `o` and term `r`. */
@@ -86,11 +87,15 @@ export function emitReduce(
       results: members.length,
       code: () => {
         const { body, values } = known ?? termsOf(members, materialized, target, { reads: summed });
+        const lifted = new Lifted({ o: root.size, r: size(axes.map((k) => shape[k])) });
+        const before = lifted.statements(body.before);
+        const statements = lifted.statements(body.statements);
         return {
           declarations: body.declarations(values),
-          before: body.unloaded(values) + printStatements(body.before),
-          body: printStatements(body.statements),
-          values: values.map(print),
+          before: body.unloaded(values) + printStatements(before),
+          body: printStatements(statements),
+          values: values.map((value) => print(lifted.value(value))),
+          numbers: lifted,
         };
       },
       ...(epilogue && { epilogue: epilogueOf(root, epilogue, materialized, target, own, alias) }),
@@ -126,10 +131,13 @@ function epilogueOf(
       const given = { value: reduced, name: "total0" };
       const body = new Body(v, materialized, target, "i", { alias, given, prefix: "f", reads });
       const value = body.value(v, Index.linear(v.shape, variable("i"), body.bindIndex));
+      const lifted = new Lifted({ i: v.size }, "m");
+      const statements = lifted.statements([...body.before, ...body.statements]);
       return {
         declarations: body.declarations([value]),
-        body: body.unloaded([value]) + printStatements([...body.before, ...body.statements]),
-        value: print(value),
+        body: body.unloaded([value]) + printStatements(statements),
+        value: print(lifted.value(value)),
+        numbers: lifted,
       };
     },
   };

@@ -1,0 +1,122 @@
+/**
+ * Numbers of fused kernels that differ from shape to shape, taken out of their statements, so that kernels of the same
+ * structure share a pipeline. They become names of numbers that the kernel reads: see shaders/sizes.ts.
+ */
+import { call, type Expr, infix, variable } from "../../core/expr.ts";
+import type { Block, Statement } from "./statements.ts";
+
+/** Smaller numbers are rather part of what an operator does than a size. */
+const LEAST = 3;
+/** Below, the quotient by way of f32 is exact: (n + 1/2) / d is at least 1 / 2d from an integer. */
+const MOST_DIVIDED = 2 ** 21;
+const SIMPLE = new Set([0, 0.25, 0.5, 1, 2, 3, 4]);
+
+const isUnsigned = (e: Expr): e is Expr & { kind: "literal" } => e.kind === "literal" && e.text.endsWith("u");
+const isFloat = (e: Expr): e is Expr & { kind: "literal" } => e.kind === "literal" && /f\)?$/.test(e.text);
+const isPower = (n: number): boolean => Number.isInteger(Math.log2(n));
+
+export class Lifted {
+  /** The numbers by name. */
+  readonly unsigned: Record<string, number> = {};
+  readonly floats: Record<string, number> = {};
+  /** Names of which it is known that they are below a number. */
+  readonly #bounds: Map<string, number>;
+  readonly #prefix: string;
+
+  constructor(bounds: Readonly<Record<string, number>>, prefix = "n") {
+    this.#bounds = new Map(Object.entries(bounds));
+    this.#prefix = prefix;
+  }
+
+  /** Statements, in order, without their numbers. */
+  statements(list: readonly Statement[]): Statement[] {
+    return list.map((s): Statement => {
+      if (s.kind === "let") {
+        const bound = this.#boundOf(s.value);
+        if (bound < Infinity) this.#bounds.set(s.name, bound);
+        return { ...s, value: this.value(s.value) };
+      }
+      if (s.kind === "store") return { ...s, index: this.value(s.index), value: this.value(s.value) };
+      const block = ({ statements, value }: Block): Block => ({
+        statements: this.statements(statements),
+        value: this.value(value),
+      });
+      return { ...s, condition: this.value(s.condition), blocks: [block(s.blocks[0]), block(s.blocks[1])] };
+    });
+  }
+
+  /** An expression without its numbers. */
+  value(e: Expr): Expr {
+    switch (e.kind) {
+      case "load":
+        return { ...e, index: this.value(e.index) };
+      case "call":
+        return { ...e, args: e.args.map((arg) => this.value(arg)) };
+      case "prefix":
+      case "member":
+        return { ...e, arg: this.value(e.arg) };
+      case "infix":
+        return this.#infix(e);
+      default:
+        return e;
+    }
+  }
+
+  #infix({ left, operator, right }: Expr & { kind: "infix" }): Expr {
+    const by = (n: number): Expr => this.#named(this.unsigned, n);
+    if (operator === "/" || operator === "%") {
+      const whole = this.value(left);
+      if (isFloat(right)) return infix(whole, operator, this.#operand(right));
+      if (!isUnsigned(right) || right.value < LEAST) return infix(whole, operator, this.value(right));
+      const d = right.value;
+      // CPU adapters divide by what is no constant lane by lane.
+      if (isPower(d)) return operator === "/" ? infix(whole, ">>", by(Math.log2(d))) : infix(whole, "&", by(d - 1));
+      if (this.#boundOf(left) > MOST_DIVIDED) return infix(whole, operator, right);
+      const scaled = infix(infix(call("f32", call("i32", whole)), "+", HALF), "*", this.#named(this.floats, 1 / d));
+      const quotient = call("u32", call("i32", scaled));
+      return operator === "/" ? quotient : infix(whole, "-", infix(quotient, "*", by(d)));
+    }
+    const shifts = ["&", "|", "^", "<<", ">>"].includes(operator);
+    const of = (x: Expr): Expr => (shifts ? this.value(x) : this.#operand(x));
+    return infix(of(left), operator, of(right));
+  }
+
+  #operand(e: Expr): Expr {
+    if (isUnsigned(e) && e.value >= LEAST) return this.#named(this.unsigned, e.value);
+    if (isFloat(e) && Number.isFinite(e.value) && !SIMPLE.has(Math.abs(e.value))) {
+      return this.#named(this.floats, e.value);
+    }
+    return this.value(e);
+  }
+
+  /** Equal numbers have one name. */
+  #named(list: Record<string, number>, value: number): Expr {
+    for (const [name, known] of Object.entries(list)) if (known === value) return variable(name);
+    const name = `${this.#prefix}${Object.keys(this.unsigned).length + Object.keys(this.floats).length}`;
+    list[name] = value;
+    return variable(name);
+  }
+
+  /** A number that a non-negative integer expression is below; Infinity if unknown. */
+  #boundOf(e: Expr): number {
+    if (isUnsigned(e)) return e.value + 1;
+    if (e.kind === "variable") return this.#bounds.get(e.name) ?? Infinity;
+    if (e.kind !== "infix") return Infinity;
+    const [a, b] = [this.#boundOf(e.left), this.#boundOf(e.right)];
+    const divisor = isUnsigned(e.right) ? e.right.value : 1;
+    switch (e.operator) {
+      case "+":
+        return a + b - 1;
+      case "*":
+        return (a - 1) * (b - 1) + 1;
+      case "/":
+        return Math.ceil(a / divisor);
+      case "%":
+        return isUnsigned(e.right) ? Math.min(a, divisor) : a;
+      default:
+        return Infinity;
+    }
+  }
+}
+
+const HALF: Expr = { kind: "literal", text: "0.5f", value: 0.5 };
