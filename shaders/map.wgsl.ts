@@ -66,7 +66,8 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   // Elements of a workgroup are contiguous; those of an invocation are a workgroup's width apart.
   const make = (): { source: string; sizes: readonly number[] } => {
     const { declarations, before, body, numbers } = p.code();
-    const sizes = sizesOf({ last: p.length, from, ...numbers.unsigned }, {}, numbers.floats);
+    const own = { ...(length === "last" ? { last: p.length } : {}), ...(from > 0 ? { begin: from } : {}) };
+    const sizes = sizesOf({ ...own, ...numbers.unsigned }, {}, numbers.floats);
     const source = wgsl`${declarationsSource([declarations])}
 ${bindings(p.reads)}
 @group(0) @binding(${p.reads.length}) var<storage, read_write> result: array<${p.result}>;
@@ -76,7 +77,9 @@ ${sizes.declaration(p.reads.length + 1)}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 ${sizes.lets}
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane + from;
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${
+      from > 0 ? " + begin" : ""
+    };
 #else
   let first = group.x * ${WORKGROUP * each}u + lane;
 ${rowNames(p.rowsTogether)}

@@ -32,7 +32,8 @@ export function sizesOf(
   const fours = Array.from({ length: Math.ceil(values.length / 4) }, (_, k) => `  let sizes${k} = sizes[${k}];`);
   return {
     values,
-    declaration: (binding) => `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4u, ${fours.length}>;`,
+    declaration: (binding) =>
+      values.length === 0 ? "" : `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4u, ${fours.length}>;`,
     lets: [
       ...fours,
       ...Object.keys(unsigned).map((name, k) => `  let ${name} = ${element(k)};`),

@@ -66,7 +66,7 @@ export function bindGroupOf(
   kernel: Kernel,
   buffers: readonly GPUBufferBinding[],
 ): GPUBindGroup {
-  const all = kernel.sizes ? [...buffers, { buffer: sizesBuffer(gpu, kernel.sizes) }] : buffers;
+  const all = kernel.sizes?.length ? [...buffers, { buffer: sizesBuffer(gpu, kernel.sizes) }] : buffers;
   const entries = all.map((resource, binding) => ({ binding, resource }));
   return gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
 }

@@ -120,7 +120,7 @@ export async function runLowered(
     const types: GPUBufferBindingType[] = [
       ...reads.map(() => "read-only-storage" as const),
       ...writes.map(() => "storage" as const),
-      ...(kernel.sizes ? ["uniform" as const] : []),
+      ...(kernel.sizes?.length ? ["uniform" as const] : []),
     ];
     const entries = types.map((type, binding) => ({ binding, visibility: 0x4, buffer: { type } }));
     const layout = device.createBindGroupLayout({ entries });
@@ -130,7 +130,7 @@ export async function runLowered(
       compute: { module: device.createShaderModule({ code: kernel.source() }), entryPoint: "main" },
     });
     const buffers = [...reads, ...writes].map(bufferOf);
-    if (kernel.sizes) buffers.push(uploadSizes(kernel.sizes));
+    if (kernel.sizes?.length) buffers.push(uploadSizes(kernel.sizes));
     const group = device.createBindGroup({
       layout,
       entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),

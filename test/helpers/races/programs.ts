@@ -45,7 +45,7 @@ export function runCase(
     "input" in slot ? given[slot.input] : "temp" in slot ? temps[slot.temp] : outputs[slot.output];
   for (const { kernel, reads, writes } of lowered.dispatches) {
     const bound = [...reads, ...writes].map(buffer);
-    if (kernel.sizes) {
+    if (kernel.sizes?.length) {
       const sizes = new Uint32Array(Math.ceil(kernel.sizes.length / 4) * 4);
       sizes.set(kernel.sizes);
       bound.push(bytesOf(sizes));
