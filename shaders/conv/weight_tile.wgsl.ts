@@ -283,7 +283,7 @@ function chooseTile(p: ConvParams, share: number): Tile {
     wide = Math.min(8, p.output[2]);
   // With one tap, eight wide tiles load what sixteen narrow ones do, and compile in half of the time.
   const few = share === 8 && taps === 1 ? 8 : 36;
-  const most = Math.min((share > 1 ? few : 18) / taps, (share === 4 ? 330 : 130) / values(narrow));
+  const most = Math.min((share > 1 ? few : 18) / taps, (share === 4 ? 220 : 130) / values(narrow));
   const channels = ceilDiv(ci, ceilDiv(ci, Math.max(1, Math.floor(most))));
   const width = share > 1 && channels * values(wide) <= 64 ? wide : narrow;
   return { channels, height, width, share };
