@@ -22,6 +22,7 @@ export class Lifted {
   /** Names of which it is known that they are below a number. */
   readonly #bounds: Map<string, number>;
   readonly #prefix: string;
+  readonly #names = new Map<string, string>();
 
   constructor(bounds: Readonly<Record<string, number>>, prefix = "n") {
     this.#bounds = new Map(Object.entries(bounds));
@@ -63,37 +64,50 @@ export class Lifted {
   }
 
   #infix({ left, operator, right }: Expr & { kind: "infix" }): Expr {
-    const by = (n: number): Expr => this.#named(this.unsigned, n);
+    const by = (n: number, role = operator): Expr => this.#named(this.unsigned, n, role);
     if (operator === "/" || operator === "%") {
       const whole = this.value(left);
-      if (isFloat(right)) return infix(whole, operator, this.#operand(right));
+      if (isFloat(right)) return infix(whole, operator, this.#operand(right, operator));
       if (!isUnsigned(right) || right.value < LEAST) return infix(whole, operator, this.value(right));
       const d = right.value;
       // CPU adapters divide by what is no constant lane by lane.
-      if (isPower(d)) return operator === "/" ? infix(whole, ">>", by(Math.log2(d))) : infix(whole, "&", by(d - 1));
+      if (isPower(d)) {
+        return operator === "/" ? infix(whole, ">>", by(Math.log2(d), ">>")) : infix(whole, "&", by(d - 1, "&"));
+      }
       if (this.#boundOf(left) > MOST_DIVIDED) return infix(whole, operator, right);
-      const scaled = infix(infix(call("f32", call("i32", whole)), "+", HALF), "*", this.#named(this.floats, 1 / d));
+      const scaled = infix(
+        infix(call("f32", call("i32", whole)), "+", HALF),
+        "*",
+        this.#named(this.floats, 1 / d, "/"),
+      );
       const quotient = call("u32", call("i32", scaled));
       return operator === "/" ? quotient : infix(whole, "-", infix(quotient, "*", by(d)));
     }
     const shifts = ["&", "|", "^", "<<", ">>"].includes(operator);
-    const of = (x: Expr): Expr => (shifts ? this.value(x) : this.#operand(x));
+    const of = (
+      x: Expr,
+    ): Expr => (shifts || left.kind === right.kind && left.kind === "literal"
+      ? this.value(x)
+      : this.#operand(x, operator));
     return infix(of(left), operator, of(right));
   }
 
-  #operand(e: Expr): Expr {
-    if (isUnsigned(e) && e.value >= LEAST) return this.#named(this.unsigned, e.value);
+  #operand(e: Expr, role: string): Expr {
+    if (isUnsigned(e) && e.value >= LEAST) return this.#named(this.unsigned, e.value, role);
     if (isFloat(e) && Number.isFinite(e.value) && !SIMPLE.has(Math.abs(e.value))) {
-      return this.#named(this.floats, e.value);
+      return this.#named(this.floats, e.value, role);
     }
     return this.value(e);
   }
 
   /** Equal numbers have one name. */
-  #named(list: Record<string, number>, value: number): Expr {
-    for (const [name, known] of Object.entries(list)) if (known === value) return variable(name);
+  #named(list: Record<string, number>, value: number, role: string): Expr {
+    const key = `${list === this.floats} ${role} ${value}`;
+    const known = this.#names.get(key);
+    if (known) return variable(known);
     const name = `${this.#prefix}${Object.keys(this.unsigned).length + Object.keys(this.floats).length}`;
     list[name] = value;
+    this.#names.set(key, name);
     return variable(name);
   }
 
