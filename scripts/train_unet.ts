@@ -6,12 +6,15 @@ import { type Tensor, tree, valueAndGrad } from "../engine/mod.ts";
 import type { Comparison, Plan } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { architectureOf, networkFromPlan } from "../models/mod.ts";
+import { architectureOf, type Model, networkFromFile, networkFromPlan } from "../models/mod.ts";
 
 /** The config block. */
 export const unetEntries = {
   ...train.trainingEntries,
-  weights: train.entry("", "weights to start from: safetensors, or a checkpoint of PyTorch (.pth)"),
+  weights: train.entry(
+    "",
+    "weights to start from: safetensors, a checkpoint of PyTorch (.pth), or a network: NAME.onnx, model.json",
+  ),
   ...train.optimizerEntries,
   schedule: train.choice(["poly", "cosine", "constant"], "how the learning rate falls"),
   precision: train.choice(["f32", "mixed"], "mixed: f16 products and activations; needs shader-f16"),
@@ -32,12 +35,15 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   train.tellBackground(training.dataset);
   const { plan, regions, steps } = training;
   const { optimizer, rate } = train.openOptimizer(options);
-  const model = networkFromPlan(plan, { deepSupervision: true });
-  const network = plan.network.name;
-  const architecture = architectureOf(plan, { deepSupervision: true });
+  // A file that holds a network is trained itself, whatever network the plan names.
+  const foreign = /\.(?:onnx|json)$/i.test(options.weights) ? await networkFromFile(options.weights, plan) : undefined;
+  const model: Model = foreign?.model ?? networkFromPlan(plan, { deepSupervision: true });
+  const network = foreign ? "onnx" : plan.network.name;
+  const architecture = foreign?.architecture ?? architectureOf(plan, { deepSupervision: true });
   const parameters = tree.leaves(model.init(random.key(0))).reduce((sum: number, p: Tensor) => sum + p.size, 0);
   const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
-  train.print(`Model: ${network} ${plan.network.features.join("-")}, ${parameters} parameters; ${size}`);
+  const of = foreign ? options.weights : `${network} ${plan.network.features.join("-")}`;
+  train.print(`Model: ${of}, ${parameters} parameters; ${size}`);
 
   // One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimizer state.
   const stages = plan.network.features.length;
@@ -74,7 +80,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   /** Weights of the seed, or of a file; nnU-Net's checkpoints hold every weight up to three times. */
   async function firstWeights(): Promise<Params> {
     const made = model.init(random.key(options.seed));
-    if (options.weights === "") return made;
+    if (options.weights === "" || foreign) return made;
     const { tensors, metadata } = await readWeights(options.weights);
     // The same number of outputs may mean other classes.
     const own = train.planOf(metadata, options.weights);
@@ -91,7 +97,10 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   }
 
   // The loop: every fold from its first weights to its model, and the held-out cases segmented with it.
-  const about = { model: { network, architecture, plan }, config: { rate, architecture, parameters } };
+  const about = {
+    model: { network, architecture, plan },
+    config: { rate, ...(!foreign && { architecture }), parameters },
+  };
   return train.runFolds<State>(training, about, async () => {
     const params = await firstWeights();
     return {

@@ -11,7 +11,7 @@ import {
   readModel,
 } from "./file/messages.ts";
 import { operators } from "./operators/mod.ts";
-import { withWeights } from "./file/save.ts";
+import { ELSEWHERE, type Weights, withWeights } from "./file/save.ts";
 import {
   dtypeOrNull,
   fromFile,
@@ -68,8 +68,12 @@ export interface OnnxModel {
   ): Record<string, Tensor>;
   /**
    * The file with these parameters, of the types that it has; the rest is unchanged. Weights beside it move into it.
+   *
+   * @param metadata entries to add to those of the file, or to put in their place
    */
-  save(params: OnnxParams): Promise<Uint8Array>;
+  save(params: OnnxParams, metadata?: Readonly<Record<string, string>>): Promise<Uint8Array>;
+  /** The file without its parameters, of which it keeps names, types and shapes. */
+  strip(): Uint8Array;
 }
 
 const OLDEST = 7;
@@ -93,20 +97,41 @@ export async function openOnnxFile(
   const { bytes, name: own } = await readSource(source);
   const name = called ?? own;
   const file = parsed(bytes, name);
-  const { graph, opset, producer, metadata } = file;
-  check(
-    opset >= OLDEST && opset <= LATEST,
-    "openOnnx",
-    () =>
-      `${name}: its operators are of version ${opset}; wanted ${OLDEST} to ${LATEST}: export it again with opset 17`,
-  );
-  const missing = new Set(allNodes(graph).map(operatorOf).filter((each) => !Object.hasOwn(operators, each)));
-  if (missing.size > 0) throw new UnsupportedOnnx(`operator ${listed(missing)}`, name);
-  const stored = new Map<string, Known>();
   const paths = new Set<string>();
-  for (const t of graph.initializers) {
+  const stored = new Map<string, Known>();
+  for (const t of file.graph.initializers) {
     stored.set(t.name, fromFile(await loaded(t, source, external, (path) => paths.add(path))));
   }
+  return modelOf(bytes, name, file, stored, [...paths]);
+}
+
+/** A model without its weights, as `withoutWeights` writes it; its parameters are zeros. */
+export function openStripped(bytes: Uint8Array, name: string): OnnxModel {
+  const file = parsed(bytes, name);
+  const stored = new Map(file.graph.initializers.map((t) => {
+    const { external, ...rest } = t;
+    check(
+      !external || external.location === ELSEWHERE,
+      "openOnnx",
+      () => `${name}: weights lie in a file of their own`,
+    );
+    const count = t.shape.reduce((a, b) => a * b, 1);
+    return [t.name, fromFile(external ? { ...rest, data: new Float32Array(count) } : t)];
+  }));
+  return modelOf(bytes, name, file, stored, []);
+}
+
+/** A model of a file that was read, with its initializers. */
+function modelOf(
+  bytes: Uint8Array,
+  name: string,
+  file: OnnxFile,
+  stored: ReadonlyMap<string, Known>,
+  external: readonly string[],
+): OnnxModel {
+  const { graph, opset, producer, metadata } = file;
+  const missing = new Set(allNodes(graph).map(operatorOf).filter((each) => !Object.hasOwn(operators, each)));
+  if (missing.size > 0) throw new UnsupportedOnnx(`operator ${listed(missing)}`, name);
   const trained = trainable(graph, stored);
   const free = graph.inputs.filter((input) => !stored.has(input.name));
   const odd = free.find(({ type }) => type === null);
@@ -118,7 +143,7 @@ export async function openOnnxFile(
     opset,
     producer,
     metadata,
-    external: [...paths],
+    external,
     apply(params, inputs) {
       const values = new Map<string, Value>(stored);
       checkParams(params, trained);
@@ -127,25 +152,46 @@ export async function openOnnxFile(
       const results = runGraph(file, { ...graph, initializers: [] }, values, operators);
       return Object.fromEntries(graph.outputs.map((output, k) => [output.name, toTensor(results[k])]));
     },
-    async save(params) {
+    async save(params, metadata = {}) {
       checkParams(params, trained);
       const weights = await Promise.all(trained.map(async (each) => {
         const data = await checkedParam(each, params, stored).data() as Float32Array;
         return [each, { type: stored.get(each)!.type, shape: stored.get(each)!.shape, data }] as const;
       }));
-      const rest = graph.initializers.flatMap(({ name, external }) => {
-        const t = external && !trained.includes(name) ? stored.get(name)! : undefined;
-        check(!t || t.type === 1, "openOnnx", () => `save: ${show(name)} lies in a file of its own and is no float`);
-        return t ? [[name, { type: 1, shape: t.shape, data: Float32Array.from(t.data) }] as const] : [];
-      });
-      return withWeights(bytes, new Map([...weights, ...rest]));
+      return withWeights(bytes, new Map([...weights, ...otherWeights(graph, stored, trained)]), metadata);
+    },
+    strip() {
+      const elsewhere = trained.map((each) =>
+        [each, { type: stored.get(each)!.type, shape: stored.get(each)!.shape }] as const
+      );
+      return withWeights(bytes, new Map<string, Weights>([...elsewhere, ...otherWeights(graph, stored, trained)]));
     },
   };
 }
 
+/** Constants that lie in files of their own. */
+function otherWeights(
+  graph: OnnxGraph,
+  stored: ReadonlyMap<string, Known>,
+  trained: readonly string[],
+): (readonly [string, Weights])[] {
+  return graph.initializers.flatMap(({ name, external }) => {
+    const t = external && !trained.includes(name) ? stored.get(name)! : undefined;
+    check(!t || t.type === 1, "openOnnx", () => `save: ${show(name)} lies in a file of its own and is no float`);
+    return t ? [[name, { type: 1, shape: t.shape, data: Float32Array.from(t.data) }] as const] : [];
+  });
+}
+
 function parsed(bytes: Uint8Array, name: string): OnnxFile {
   try {
-    return readModel(bytes);
+    const file = readModel(bytes);
+    const { opset } = file;
+    check(
+      opset >= OLDEST && opset <= LATEST,
+      "openOnnx",
+      () => `its operators are of version ${opset}; wanted ${OLDEST} to ${LATEST}: export it again with opset 17`,
+    );
+    return file;
   } catch (error) {
     const { message } = error as Error;
     if (error instanceof VoxgradError) throw new VoxgradError(`${name}: ${message}`, { cause: error });

@@ -2,6 +2,7 @@
 import "../unet/unet.ts";
 import "./other_networks.ts";
 import "../alpnet/network_name.ts";
+import "../onnx/network.ts";
 
 export {
   architectureOf,

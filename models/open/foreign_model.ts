@@ -1,9 +1,11 @@
 /** Models of ONNX and TensorFlow.js that segment patches, opened as if they were of a network of voxgrad. */
 import type { Params, Tensor } from "../../engine/mod.ts";
+import type { Model } from "../known_networks.ts";
 import { checkPlan, type Plan, PlanError } from "../../engine/imaging/mod.ts";
-import { check, outputChannels, parseJson, VoxgradError } from "../../engine/segmenting.ts";
-import { type FileSource, type ModelDescription, readSource } from "../../engine/train/mod.ts";
+import { check, loadParameters, outputChannels, parseJson, VoxgradError } from "../../engine/segmenting.ts";
+import { type FileSource, type LoadedModel, type ModelDescription, readSource } from "../../engine/train/mod.ts";
 import { type OnnxModel, openOnnxFile } from "../onnx/model.ts";
+import { architectureOfGraph, networkOfGraph, ONNX, openArchitecture } from "../onnx/network.ts";
 import { openLayersFile, SIZES } from "../tfjs/model.ts";
 import type { Loaded } from "./window_model.ts";
 
@@ -76,32 +78,9 @@ export interface ForeignOptions {
   readonly external?: Readonly<Record<string, FileSource>>;
 }
 
-/**
- * Opens a model with one image input [N, channels, ...patch] and logits [N, outputs, ...patch] as first output.
- *
- * @param file its name; one that ends with .json is a layers model of TensorFlow.js, others are of ONNX
- */
-export async function foreignModel(
-  source: FileSource,
-  file: string,
-  { plan, external = {} }: ForeignOptions,
-): Promise<Loaded> {
-  const open = /\.json$/i.test(file) ? openLayersFile : openOnnxFile;
-  const model = await open(source, { external });
-  const own = descriptionIn(model.metadata, file);
-  check(
-    own !== undefined || plan !== undefined,
-    "openModel",
-    () => `${file} does not say how scans are prepared; give a plan: { plan: "plan.json" }, --plan of the command line`,
-  );
-  check(own === undefined || plan === undefined, "openModel", () => `${file} holds a plan of its own; leave yours out`);
-  const description: ModelDescription = own ?? {
-    format: "voxgrad model 1",
-    network: "onnx",
-    architecture: {},
-    plan: await planOf(plan!, model),
-  };
-  const { patch, channels } = description.plan;
+/** Throws if the graph is none for patches of the plan, or does not give an output for each of its labels. */
+function checkFits(model: OnnxModel, plan: Plan, file: string): void {
+  const { patch, channels } = plan;
   const [input, ...others] = model.inputs;
   check(
     input !== undefined && others.length === 0 && input.dtype === "f32",
@@ -121,19 +100,70 @@ export async function foreignModel(
       }], and the plan has ${channels.length} channels and patches of ` +
       `${patch.join(" x ")}; set the plan's patch, or export it with other sizes`,
   );
-  const outputs = outputChannels(description.plan);
+  const outputs = outputChannels(plan);
   const given = model.outputs[0].shape?.[1];
   check(
     typeof given !== "number" || given === outputs,
     "openModel",
     () => `${file}: it has ${given} outputs, and the plan ${outputs} labels or regions`,
   );
-  const network = {
-    config: {},
-    init: () => model.params as Params,
-    apply: (params: Params, image: Tensor): Tensor =>
-      Object.values(model.apply(params as typeof model.params, { [input.name]: image }))[0],
+}
+
+/** Opens a file of ONNX, or if its name ends with .json a layers model of TensorFlow.js. */
+const openFile = (
+  source: FileSource,
+  file: string,
+  external: Readonly<Record<string, FileSource>>,
+): Promise<OnnxModel> => (/\.json$/i.test(file) ? openLayersFile : openOnnxFile)(source, { external });
+
+/** networkFromFile, of which network_from_file.ts has the description. */
+export async function foreignNetwork(
+  source: string,
+  plan: Plan,
+): Promise<{ model: Model<Tensor>; architecture: object }> {
+  const model = await openFile(source, source, {});
+  checkFits(model, plan, source);
+  return {
+    model: networkOfGraph(model),
+    architecture: architectureOfGraph(model, plan.channels.length, outputChannels(plan)),
   };
+}
+
+/** exportTrained, of which network_from_file.ts has the description. */
+export function writeTrained({ description, tensors, file }: LoadedModel): Promise<Uint8Array> {
+  const model = openArchitecture(description.architecture, file);
+  const params = loadParameters(model.params as Params, tensors) as OnnxModel["params"];
+  // The graph of the file itself stands for its architecture.
+  const metadata = { voxgrad: JSON.stringify({ ...description, architecture: {} }) };
+  return model.save(params, metadata);
+}
+
+/**
+ * Opens a model with one image input [N, channels, ...patch] and logits [N, outputs, ...patch] as first output.
+ *
+ * @param file its name; one that ends with .json is a layers model of TensorFlow.js, others are of ONNX
+ */
+export async function foreignModel(
+  source: FileSource,
+  file: string,
+  { plan, external = {} }: ForeignOptions,
+): Promise<Loaded> {
+  const model = await openFile(source, file, external);
+  const own = descriptionIn(model.metadata, file);
+  check(
+    own !== undefined || plan !== undefined,
+    "openModel",
+    () => `${file} does not say how scans are prepared; give a plan: { plan: "plan.json" }, --plan of the command line`,
+  );
+  check(own === undefined || plan === undefined, "openModel", () => `${file} holds a plan of its own; leave yours out`);
+  const description: ModelDescription = own ?? {
+    format: "voxgrad model 1",
+    network: ONNX,
+    architecture: {},
+    plan: await planOf(plan!, model),
+  };
+  checkFits(model, description.plan, file);
+  const network = networkOfGraph(model);
   const tensors = new Map(Object.entries(model.params));
   return { description, tensors, file, network, beside: model.external };
 }

@@ -64,6 +64,8 @@ const MIRRORS = ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"];
 export interface Parts {
   /** Registers the networks beside the U-Net. */
   readonly otherNetworks: () => unknown;
+  /** Registers graphs of ONNX files. */
+  readonly onnxNetwork: () => unknown;
   readonly oneShotModel: typeof oneShotModel;
   readonly foreignModel: typeof foreignModel;
   readonly writeVolume: WriteVolume;
@@ -93,7 +95,7 @@ const BRACE = 0x7b;
 export async function openAny(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions,
-  { otherNetworks, oneShotModel, foreignModel, writeVolume }: Parts,
+  { otherNetworks, onnxNetwork, oneShotModel, foreignModel, writeVolume }: Parts,
 ): Promise<SegmentationModel> {
   checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
   const { postprocess = true, mirror = "none" } = options;
@@ -106,7 +108,10 @@ export async function openAny(
   const { files, folders } = await modelFiles(sources);
   check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
   const loaded: Loaded[] = [];
-  const onNetwork = (name: string): unknown => registeredNetworks().has(name) ? undefined : otherNetworks();
+  const onNetwork = (name: string): unknown => {
+    if (registeredNetworks().has(name)) return undefined;
+    return name === "onnx" ? onnxNetwork() : otherNetworks();
+  };
   const { plan, external } = options;
   for (const file of files) {
     const name = foreignName(file);

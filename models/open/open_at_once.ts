@@ -6,5 +6,7 @@ import { openAny } from "./open_any.ts";
 import type { openModel as whenNeeded } from "./open_model.ts";
 import { writeVolume } from "./write_volume.ts";
 
+const nothing = (): void => undefined;
+
 export const openModel: typeof whenNeeded = (source, options = {}) =>
-  openAny(source, options, { otherNetworks: () => undefined, oneShotModel, foreignModel, writeVolume });
+  openAny(source, options, { otherNetworks: nothing, onnxNetwork: nothing, oneShotModel, foreignModel, writeVolume });

@@ -10,6 +10,7 @@ export type { OpenModelOptions } from "./open_any.ts";
 /** Bundlers make chunks of these. */
 const parts: Parts = {
   otherNetworks: () => import("./other_networks.ts"),
+  onnxNetwork: () => import("../onnx/network.ts"),
   oneShotModel: async (...args) => (await import("./one_shot_model.ts")).oneShotModel(...args),
   foreignModel: async (...args) => (await import("./foreign_model.ts")).foreignModel(...args),
   writeVolume: writeLater,

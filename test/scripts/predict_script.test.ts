@@ -86,7 +86,7 @@ test("export writes an ONNX model with its plan, which predict takes as the run 
   await refused(["run", "all.onnx"], /run holds 2 networks; name one: run\/fold_0/);
   await refused(["run/fold_0", "network.pt"], /name of a file that ends with \.onnx/);
   const plan = await predict(["run/fold_1", "scans/a.nii.gz", "other", "--plan", "run/fold_1/model.safetensors"]);
-  assert.match(plan.output, /plan is for ONNX models; this model holds its own/);
+  assert.match(plan.output, /plan is for ONNX models and those of TensorFlow\.js; this model holds its own/);
 });
 
 test("predict resumes where it stopped, with folds, mirrors and probabilities", async () => {

@@ -2,7 +2,8 @@
 import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { ClassComparison, ComparedClass, Volume } from "../../imaging/mod.ts";
-import { base64, outline } from "./overlay_shapes.ts";
+import { base64 } from "../run/base64.ts";
+import { outline } from "./overlay_shapes.ts";
 import { escapeXml, labelColor, openSvg, text } from "./plots.ts";
 import { inLines, shortened, textWidth, wrapped } from "./svg_text.ts";
 

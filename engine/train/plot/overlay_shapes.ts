@@ -1,18 +1,4 @@
-/** Shapes of overlay pictures: outlines of pixel regions, and base64 for images embedded in an SVG. */
-
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/** Base64 of RFC 4648, with padding. */
-export function base64(bytes: Uint8Array): string {
-  let out = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const word = (bytes[i] << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
-    const left = bytes.length - i;
-    out += ALPHABET[word >> 18] + ALPHABET[(word >> 12) & 63];
-    out += (left > 1 ? ALPHABET[(word >> 6) & 63] : "=") + (left > 2 ? ALPHABET[word & 63] : "=");
-  }
-  return out;
-}
+/** Shapes of overlay pictures: outlines of pixel regions. */
 
 /**
  * The outline of the pixels that equal `value`, as an SVG path of closed loops along pixel edges; pixel (column, row)

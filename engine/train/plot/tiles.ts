@@ -3,7 +3,8 @@ import { encode } from "fast-png";
 import { axisCodes, voxelCount } from "../../imaging/mod.ts";
 import type { Volume } from "../../imaging/mod.ts";
 import { cut, middleRange, type View, viewOf } from "./overlay.ts";
-import { base64, outline } from "./overlay_shapes.ts";
+import { base64 } from "../run/base64.ts";
+import { outline } from "./overlay_shapes.ts";
 import { labelColor, openSvg, text } from "./plots.ts";
 import { inLines, shortened, textWidth } from "./svg_text.ts";
 

@@ -1,6 +1,6 @@
 /** The page of a report: tables, sections, style. Strings are escaped here; HTML is inserted as is. */
 import { sha256 } from "../../core/digest.ts";
-import { base64 } from "../plot/overlay_shapes.ts";
+import { base64 } from "../run/base64.ts";
 import { escapeXml } from "../plot/plots.ts";
 
 /** A table cell: a string, a number, or undefined. */

@@ -3,7 +3,8 @@ import * as assert from "uvu/assert";
 import { decode } from "fast-png";
 import { makeVolume, phantomCase, type Triple, type Volume } from "../../../engine/imaging/mod.ts";
 import { overlaySvg } from "../../../engine/train/plot/overlay.ts";
-import { base64, outline } from "../../../engine/train/plot/overlay_shapes.ts";
+import { base64, fromBase64 } from "../../../engine/train/run/base64.ts";
+import { outline } from "../../../engine/train/plot/overlay_shapes.ts";
 import { chartSvg, progressSvg, smooth, thin } from "../../../engine/train/plot/plots.ts";
 import type { Point } from "../../../engine/train/plot/plots.ts";
 import { checkSvg } from "../../helpers/svg.ts";
@@ -125,6 +126,7 @@ test("base64() agrees with the host's", () => {
   for (let n = 0; n < 12; n++) {
     const bytes = Uint8Array.from({ length: n }, (_, i) => (i * 91 + 200) & 255);
     assert.is(base64(bytes), Buffer.from(bytes).toString("base64"));
+    assert.equal([...fromBase64(base64(bytes), "text")], [...bytes]);
   }
 });
 
