@@ -1,6 +1,8 @@
 // Memory needed to predict a CT volume of 512 x 512 x 400 voxels, from file to file, with a small U-Net:
 // `VOXGRAD_ADAPTER=lavapipe node --import ./engine/platform/cli/register.mjs bench/probes/predict_memory.ts`. --spacing
-// 1.5 prepares it at 1.5 mm (it has 0.8 x 0.8 x 1); 0 keeps its spacing. --depth sets the third size.
+// 1.5 prepares it at 1.5 mm (it has 0.8 x 0.8 x 1); 0 keeps its spacing. --depth sets the third size, --classes how many
+// labels the network has, --features its channels. It prints a digest of the labels.
+import { createHash } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +14,12 @@ import { networkFromPlan } from "../../models/mod.ts";
 import { planFor } from "../../test/helpers/plans.ts";
 
 const { values } = parseArgs({
-  options: { spacing: { type: "string", default: "0" }, depth: { type: "string", default: "400" } },
+  options: {
+    spacing: { type: "string", default: "0" },
+    depth: { type: "string", default: "400" },
+    classes: { type: "string", default: "2" },
+    features: { type: "string", default: "4,8" },
+  },
 });
 const shape: Triple = [512, 512, Number(values.depth)];
 const target = Number(values.spacing);
@@ -46,10 +53,14 @@ const plan = planFor({
   orientation: "RAS",
   spacing,
   patch: [64, 128, 128],
+  labels: Array.from({ length: Number(values.classes) }, (_, k) => `label ${k}`),
   channels: [{ name: "CT", normalization: "ct", mean: 60, deviation: 40, low: -50, high: 200 }],
 });
 const device = await deviceInfo();
-const network = networkFromPlan(plan);
+const network = networkFromPlan({
+  ...plan,
+  network: { ...plan.network, features: values.features.split(",").map(Number) },
+});
 const params = network.init(random.key(1));
 const started = performance.now();
 let shown = 0;
@@ -73,7 +84,11 @@ const status = await readFile("/proc/self/status", "utf8").catch(() => "");
 const peak = 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? process.resourceUsage().maxRSS);
 let foreground = 0;
 for (const value of labels.data) foreground += Number(value > 0);
+const digest = createHash("sha256").update(labels.data as Uint8Array).digest("hex").slice(0, 12);
+console.log(`${new Set(labels.data).size} labels, digest ${digest}`);
 console.log(`${foreground} voxels of ${labels.data.length} are organ; device at most ${gigabytes(memoryStats().peak)}`);
-console.log(`Peak of the process ${gigabytes(peak)}; ${((performance.now() - started) / 1000).toFixed(0)} s`);
+const { user, system } = process.cpuUsage();
+const seconds = `${((performance.now() - started) / 1000).toFixed(0)} s, ${((user + system) / 1e6).toFixed(0)} of CPU`;
+console.log(`Peak of the process ${gigabytes(peak)}; ${seconds}`);
 await rm(folder, { recursive: true });
 await closeDevice();

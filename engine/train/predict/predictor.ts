@@ -9,7 +9,7 @@ import { labelsOf, resampledPlanes, SourceVolume, toProbabilities } from "../../
 import { slidingWindowCost, slidingWindowSlabs } from "../../imaging/prepare/sliding_window.ts";
 import { voxelCount } from "../../imaging/volume/volume.ts";
 import type { Triple, Volume } from "../../imaging/volume/volume.ts";
-import { Forward, outputsOf } from "./forward.ts";
+import { Forward } from "./forward.ts";
 import type { Member, Network, Task } from "./forward.ts";
 
 export interface SegmentOptions {
@@ -19,6 +19,12 @@ export interface SegmentOptions {
   readonly batch?: number;
   /** Axes of the patch for mirroring (test-time augmentation): predictions of all 2^k mirror images are averaged. */
   readonly mirror?: readonly number[];
+  /**
+   * Bytes that logits of a patch's depth may take on the host; default 2 GiB. Beyond that, of a network whose last
+   * layer is a convolution of single voxels, that layer is applied to averages of what it takes: labels differ where
+   * classes are equal to rounding.
+   */
+  readonly logitMemory?: number;
   /** Called with the number of network calls done and in total. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Ends predictions within one patch: they reject with its reason, and what they held is freed. */
@@ -149,7 +155,7 @@ function checkMembers(members: readonly Member[]): void {
  * ```
  */
 export function predictor(members: readonly Member[], options: SegmentOptions = {}): Predictor {
-  const { step, batch = 1, mirror = [] } = options;
+  const { step, batch = 1, mirror = [], logitMemory = 2 ** 31 } = options;
   checkMembers(members);
   check(
     mirror.every((axis) => [0, 1, 2].includes(axis)) && new Set(mirror).size === mirror.length,
@@ -164,19 +170,30 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
   const forwards = alone.map((member) => new Forward(member, batch, mirror));
   const { plan } = members[0];
   const classes = outputChannels(plan);
-  const window = (member: Member) => ({ patch: member.plan.patch, step, batch, classes: outputsOf(member) });
+  const window = (forward: Forward, apart: boolean) => ({
+    patch: forward.member.plan.patch,
+    step,
+    batch,
+    classes: forward.channels(apart),
+  });
+  const preparedOf = (image: Volume, plan: Plan): number[] => [plan.channels.length, ...preparedShape(image, plan)];
+  /** Whether features are averaged in place of logits, which would take too much memory. */
+  const isApart = (forward: Forward, image: Volume): boolean =>
+    slidingWindowCost(preparedOf(image, forward.member.plan), window(forward, false)).bytes > logitMemory &&
+    forward.shrinks;
 
   /** Planes of logits at the crop's spacing, by one member. */
   async function start(forward: Forward, image: Volume, { onProgress, signal }: PredictOptions) {
     const stop = (): void => signal?.throwIfAborted();
     stop();
     const own = forward.member.plan;
+    const apart = isApart(forward, image);
     const { image: data, shape, geometry } = await preprocessImage(image, own);
     const slabs = slidingWindowSlabs(
       { data, shape: [own.channels.length, ...shape] },
       {
-        ...window(forward.member),
-        predict: (patches) => forward.run(patches, image.name, stop),
+        ...window(forward, apart),
+        predict: (patches) => forward.run(patches, image.name, stop, apart),
         onProgress: (done, total) => {
           stop();
           onProgress?.(done, total);
@@ -186,11 +203,8 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     const { cropSize: to, cropSpacing } = geometry;
     const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
     const { backgrounds = 1 } = forward.member.network;
-    return {
-      geometry,
-      backgrounds,
-      planes: resampledPlanes(slabs, { classes: outputsOf(forward.member), from: shape, to, order }),
-    };
+    const planes = resampledPlanes(slabs, { classes: forward.channels(apart), from: shape, to, order });
+    return { geometry, backgrounds, planes, ...(apart && { head: forward }) };
   }
 
   /** Labels, and probabilities if wanted, from planes of logits of all members. */
@@ -204,12 +218,20 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     };
     const probabilities = wanted ? new SourceVolume(certain, geometry, { channels }) : undefined;
     const asProbabilities = wanted || runs.length > 1;
+    const size = [geometry.cropSize[1], geometry.cropSize[2]] as const;
+    const count = size[0] * size[1];
+    const [{ head: only, planes: first, backgrounds: several }] = runs;
+    const direct = runs.length === 1 && !asProbabilities && !plan.regions && several === 1 ? only : undefined;
     for (let index = 0; index < geometry.cropSize[0]; index++) {
-      const count = geometry.cropSize[1] * geometry.cropSize[2];
+      if (direct) {
+        labels.set(index, await direct.labels((await first.next()).value as Float32Array<ArrayBuffer>, size));
+        continue;
+      }
       // Scores for the label and probabilities to save differ if the background has several outputs.
       const [deciding, saved]: Float32Array<ArrayBuffer>[][] = [[], []];
-      for (const { planes, backgrounds } of runs) {
-        const outputs = (await planes.next()).value as Float32Array<ArrayBuffer>;
+      for (const { planes, backgrounds, head } of runs) {
+        const plane = (await planes.next()).value as Float32Array<ArrayBuffer>;
+        const outputs = head ? await head.logits(plane, size) : plane;
         if (asProbabilities) toProbabilities(outputs, plan, { classes: outputs.length / count });
         deciding.push(mergeBackgrounds(outputs, backgrounds, count, "max"));
         if (probabilities) {
@@ -252,12 +274,15 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       for (const forward of forwards) {
         const own = forward.member.plan;
         const channels = own.channels.length;
+        const apart = isApart(forward, image);
         const shape = preparedShape(image, own);
         const size = voxelCount(shape);
         elements = Math.max(elements, channels * size);
         prepared += 4 * channels * (size + (size === voxels ? 0 : voxels));
-        windows += slidingWindowCost([channels, ...shape], window(forward.member)).bytes;
-        device += await forward.bytes();
+        windows += slidingWindowCost([channels, ...shape], window(forward, apart)).bytes;
+        device += await forward.bytes(apart);
+        // Logits of one plane, and their way to the host.
+        if (apart) device += 8 * forward.channels(false) * Math.max(...[0, 1, 2].map((k) => voxels / image.shape[k]));
       }
       const host = prepared + Math.max(before, windows + result);
       return { host, device, elements };
