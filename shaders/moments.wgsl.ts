@@ -106,6 +106,7 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const sizes = sizesOf({ groups, parts, share, length }, {}, { eps: p.eps });
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
     const last = "output" in to;
+    const [squared, counted] = lanes > 1 ? ["squares[leader]", "counts[leader]"] : ["square", "count"];
     const source = (): string =>
       wgsl`${x.enable}
 ${x.declarations()}
@@ -135,17 +136,10 @@ ${text((at) => x.load("x", at))}
     join(leader, 1u, ${JOINERS}u);
   }
 #endif
-  let whole = means[leader];
-  let squared = squares[leader];
-  let values = counts[leader];
-#else
-  let whole = vg_exact(pivot + mean);
-  let squared = square;
-  let values = count;
 #endif
   if ((lane == 0u) & (flat < groups)) {
-    result[group * 2u] = whole;
-    result[group * 2u + 1u] = ${last ? "vg_rsqrt(squared / values + eps)" : "squared"};
+    result[group * 2u] = ${lanes > 1 ? "means[leader]" : "vg_exact(pivot + mean)"};
+    result[group * 2u + 1u] = ${last ? `vg_rsqrt(${squared} / ${counted} + eps)` : squared};
   }
 }
 `;

@@ -2,7 +2,6 @@
  * Numbers that a kernel reads from a uniform buffer instead of being printed for them, so that kernels of other sizes
  * share its pipeline: compiling one takes longer than thousands of runs of a small one.
  */
-
 import type { Kernel } from "./types.ts";
 
 /** The numbers of one kernel, by the names that its WGSL gives them. */
@@ -21,25 +20,27 @@ export function sizesOf(
   signed: Readonly<Record<string, number>> = {},
   floats: Readonly<Record<string, number>> = {},
 ): Sizes {
-  const element = (k: number): string => `sizes${k >> 2}.${"xyzw"[k % 4]}`;
-  const first = Object.keys(unsigned).length;
-  const next = first + Object.keys(signed).length;
+  const names = [unsigned, signed, floats].map(Object.keys);
   const values = [
     ...Object.values(unsigned),
     ...Object.values(signed).map((n) => n >>> 0),
     ...Object.values(floats).map(bitsOf),
   ];
-  const fours = Array.from({ length: Math.ceil(values.length / 4) }, (_, k) => `  let sizes${k} = sizes[${k}];`);
+  const fours = Math.ceil(values.length / 4);
   return {
     values,
     declaration: (binding) =>
-      values.length === 0 ? "" : `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4u, ${fours.length}>;`,
-    lets: [
-      ...fours,
-      ...Object.keys(unsigned).map((name, k) => `  let ${name} = ${element(k)};`),
-      ...Object.keys(signed).map((name, k) => `  let ${name} = i32(${element(first + k)});`),
-      ...Object.keys(floats).map((name, k) => `  let ${name} = bitcast<f32>(${element(next + k)});`),
-    ].join("\n"),
+      values.length === 0 ? "" : `@group(0) @binding(${binding}) var<uniform> sizes: array<vec4u, ${fours}>;`,
+    get lets() {
+      let k = 0;
+      const next = (): string => `sizes${k >> 2}.${"xyzw"[k++ % 4]}`;
+      return [
+        ...Array.from({ length: fours }, (_, k) => `  let sizes${k} = sizes[${k}];`),
+        ...names[0].map((name) => `  let ${name} = ${next()};`),
+        ...names[1].map((name) => `  let ${name} = i32(${next()});`),
+        ...names[2].map((name) => `  let ${name} = bitcast<f32>(${next()});`),
+      ].join("\n");
+    },
   };
 }
 
@@ -54,16 +55,15 @@ export function sizedKernel(
   make: () => { readonly source: string; readonly sizes: readonly number[] },
 ): Kernel {
   let sizes: readonly number[] | undefined;
-  return Object.defineProperty(
-    {
-      ...rest,
-      source(): string {
-        const made = make();
-        sizes = made.sizes;
-        return made.source;
-      },
+  return {
+    ...rest,
+    source() {
+      const made = make();
+      sizes = made.sizes;
+      return made.source;
     },
-    "sizes",
-    { get: () => (sizes ??= make().sizes), enumerable: true },
-  );
+    get sizes() {
+      return (sizes ??= make().sizes);
+    },
+  };
 }
