@@ -39,6 +39,8 @@ export {
   saveSafetensors,
   saveSealed,
 } from "./nn/safetensors.ts";
+export { readCheckpoint } from "./nn/checkpoint.ts";
+export type { Checkpoint } from "./nn/checkpoint.ts";
 export type { LoadedTensors, ReadTensors } from "./nn/safetensors.ts";
 export type { FileSource } from "./platform/sources.ts";
 export { setHost } from "./platform/host.ts";

@@ -5,6 +5,7 @@ import {
   check,
   ConfigError,
   countProducts,
+  inputChannels,
   outputChannels,
   random,
   registerNetworkRules,
@@ -121,7 +122,7 @@ export function networkOf(
   );
 }
 
-type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network">;
+type PlanOfNetwork = Pick<Plan, "channels" | "labels" | "regions" | "network" | "previousStage">;
 
 /**
  * The argument of the constructor of a plan's network: one input per channel of the plan, one output per region or else
@@ -143,7 +144,7 @@ export function architectureOf(
 ): ModelDescription["architecture"] {
   const { name, ...entries } = plan.network;
   const supervised = networks.get(name)?.plan?.deepSupervision && { deepSupervision: options.deepSupervision ?? false };
-  return { ...entries, inputChannels: plan.channels.length, classes: outputChannels(plan), ...supervised };
+  return { ...entries, inputChannels: inputChannels(plan), classes: outputChannels(plan), ...supervised };
 }
 
 /**

@@ -1,6 +1,7 @@
 // Writes a trained network as an ONNX model, for other programs, with its plan among the file's metadata.
 // `npx voxgrad export runs/phantom-001 network.onnx`
 import { closeDevice, loadParameters, type Params, random, type Tensor, zeros } from "../engine/mod.ts";
+import { inputChannels } from "../engine/imaging/mod.ts";
 import {
   config,
   ConfigError,
@@ -48,7 +49,7 @@ async function exported(): Promise<{ bytes: Uint8Array; input: string }> {
   const params = loadParameters(model.init(random.key(0)), tensors) as Params;
   const { plan } = description;
   const patch = options.patch.length > 0 ? options.patch : plan.patch;
-  const input = zeros([options.batch, plan.channels.length, ...patch]);
+  const input = zeros([options.batch, inputChannels(plan), ...patch]);
   // Of networks with outputs at several scales the finest.
   const logits = (p: Params, given: Readonly<Record<string, Tensor>>): Tensor =>
     [model.apply(p, given.input)].flat()[0];

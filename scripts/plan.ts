@@ -93,7 +93,7 @@ print(
       ["plan", ""],
       [
         ["median case", `${by(summary.medianShape, 1)} voxels of ${by(summary.medianSpacing, 3)} mm`],
-        ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop)} % of the voxels`],
+        ["left by the crop to non-zero", `${Math.round(100 * summary.relativeSizeAfterCrop!)} % of the voxels`],
         ["target spacing", `${by(plan.spacing, 3)} mm, axes ${plan.transpose.map((k) => "zyx"[k]).join(" ")}`],
         ["median prepared case", `${by(summary.medianPreparedShape, 1)} voxels`],
         ["patch", `${by(plan.patch)} voxels, ${plan.batch} a step`],

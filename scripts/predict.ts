@@ -23,7 +23,8 @@ import { type MirrorAxes, openModel } from "../models/mod.ts";
 const options = config({
   run: entry(
     "",
-    "run folder, with or without folds, model.safetensors, NAME.onnx or model.json; several with commas are averaged",
+    "run folder, with or without folds, model.safetensors, NAME.onnx, model.json, or nnU-Net's folder, zip or " +
+      "checkpoint; several with commas are averaged",
     {
       positional: true,
     },
@@ -39,12 +40,13 @@ const options = config({
   output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
   step: entry(0.5, "distance of neighboring patches as a fraction of the patch", { min: 0.05, max: 1 }),
   mirror: choice(
-    ["none", "xyz", "xy", "xz", "yz", "x", "y", "z"],
-    "average over mirror images along these axes of the oriented scan",
+    ["model", "none", "xyz", "xy", "xz", "yz", "x", "y", "z"],
+    "average over mirror images along these axes of the oriented scan; model: those of nnU-Net's training, else none",
   ),
   batch: entry(1, "patches at once", { integer: true, min: 1 }),
   plan: entry("", "plan.json, for models of ONNX and TensorFlow.js that voxgrad did not export"),
-  postprocess: entry(true, "apply the postprocessing.json of the run, where it has one"),
+  configuration: entry("", "which of several in a folder or zip of nnU-Net, such as 3d_fullres"),
+  postprocess: entry(true, "apply the rule of the run or of nnU-Net's cross-validation, where there is one"),
   saveProbabilities: entry(
     false,
     "write CASE_probabilities.nii.gz too: 4-D, float32, a volume for each label or region",
@@ -57,21 +59,32 @@ for (const key of ["run", "input", "output"] as const) {
 }
 const device = await printDevice();
 
-const { files, folders } = await findModels(options.run);
+const nnunet: string[] = [];
+const { files, folders } = await findModels(options.run, (path) => nnunet.push(path));
+const configuration = options.configuration || undefined;
 refuseUnused(options, {
-  postprocess: options.postprocess && folders.length > 1 &&
+  postprocess: options.postprocess && folders.length + nnunet.length > 1 &&
     "each of several runs has a rule of its own, and none is applied",
+  configuration: nnunet.length === 0 && "a run of voxgrad has one alone",
 });
 const { step, batch, mirror } = options;
-const settings = { step, batch, mirror: mirror as MirrorAxes };
 const model = await openModel(options.run, {
-  ...settings,
+  step,
+  batch,
+  ...(mirror !== "model" && { mirror: mirror as MirrorAxes }),
+  ...(configuration !== undefined && { configuration }),
   postprocess: options.postprocess,
   anySpacing: true,
   ...(options.plan !== "" && { plan: options.plan }),
 });
 const { plan, channels, weightFiles = [] } = model;
 const sources = await fileDigests([...files, ...weightFiles, ...(options.plan === "" ? [] : [options.plan])]);
+const settings = { step, batch, mirror: model.mirror };
+if (nnunet.length > 0) {
+  const rules = model.postprocessing?.keepLargest ?? [];
+  const kept = rules.map(({ name }) => `; keeps the largest component of ${name}`).join("");
+  print(`nnU-Net: ${plan.dataset}, ${plan.configuration}, ${plan.network.name}; mirrors ${model.mirror}${kept}`);
+}
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
 const faults = new CaseFaults();

@@ -7,6 +7,7 @@ import type { Comparison, Plan } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { architectureOf, type Model, networkFromFile, networkFromPlan } from "../models/mod.ts";
+import { ownWeights } from "../models/nnunet/weights.ts";
 
 /** The config block. */
 export const unetEntries = {
@@ -77,7 +78,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     ? nn.cosineSchedule(rate, { steps })
     : nn.constantSchedule(rate);
 
-  /** Weights of the seed, or of a file; nnU-Net's checkpoints hold every weight up to three times. */
+  /** Weights of the seed, or of a file, of voxgrad or nnU-Net. */
   async function firstWeights(): Promise<Params> {
     const made = model.init(random.key(options.seed));
     if (options.weights === "" || foreign) return made;
@@ -85,8 +86,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
     // The same number of outputs may mean other classes.
     const own = train.planOf(metadata, options.weights);
     const classes = (of: Plan): string => JSON.stringify([of.labels, of.regions?.map(({ name }) => name)]);
-    const { params, kept } = loadPretrained(made, tensors, {
-      ignore: /(^|\.)all_modules\.|^decoder\.encoder\./,
+    const { params, kept } = loadPretrained(made, await ownWeights(tensors, plan.configuration === "2d"), {
       head: /(^|\.)seg_layers\./,
       reinitialize: own && classes(own) !== classes(plan),
     });

@@ -7,7 +7,7 @@ import type { FileDType } from "../core/safetensors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { tensor } from "../ops/elementwise/creation.ts";
 import { decoders } from "./safetensors_dtype.ts";
-import { type Construct, globalName, type Made, type Pickled, unpickle } from "./unpickle.ts";
+import { type Construct, globalName, type Made, type Pickled, plainValue, unpickle } from "./unpickle.ts";
 
 interface Storage extends Made {
   readonly kind: "storage";
@@ -90,6 +90,23 @@ const constructors: Readonly<Record<string, Construct>> = {
   ...Object.fromEntries(Object.keys(STORAGES).map((name) => [`torch.${name}`, nothing])),
 };
 
+/** The value of a pickle without tensors; see readPickle. */
+export function loadPickle(bytes: Uint8Array, functions: readonly string[]): unknown {
+  const fail = (name: string): never => {
+    throw new VoxgradError(`the pickle calls ${show(name)}, which is not run here`);
+  };
+  const { "numpy.dtype": dtype, "_codecs.encode": encode, "collections.OrderedDict": ordered } = constructors;
+  const known = {
+    "numpy.core.multiarray.scalar": scalar,
+    "numpy._core.multiarray.scalar": scalar,
+    "numpy.dtype": dtype,
+    "_codecs.encode": encode,
+    "collections.OrderedDict": ordered,
+    ...Object.fromEntries(functions.map((name) => [name, () => fail(name)])),
+  };
+  return plainValue(unpickle(bytes, { constructors: known, persistent: () => fail("a persistent id") }));
+}
+
 function storageOf(id: Pickled): Storage {
   const [what, type, key, , count] = Array.isArray(id) ? id : [];
   const dtype = STORAGES[(globalName(type) ?? "").slice("torch.".length)];
@@ -108,7 +125,17 @@ const STATES = ["network_weights", "state_dict", "model_state_dict", "model", "n
  *
  * @throws VoxgradError for a file that names anything but tensors, numbers, text and plain containers, or is damaged
  */
-export function loadTorch(bytes: Uint8Array): Map<string, Tensor> {
+export const loadTorch = (bytes: Uint8Array): Map<string, Tensor> => loadCheckpoint(bytes).tensors;
+
+/**
+ * As loadTorch, with the other entries of a checkpoint.
+ *
+ * @returns entry: a value by its key, as JSON would hold it; undefined if there is none, or it is a tensor
+ */
+export function loadCheckpoint(bytes: Uint8Array): {
+  tensors: Map<string, Tensor>;
+  entry: (key: string) => unknown;
+} {
   const files = stored(bytes);
   const pickle = [...files.keys()].find((name) => /(^|\/)data\.pkl$/.test(name));
   if (pickle === undefined) throw new VoxgradError("the zip holds no data.pkl, so torch.save did not write it");
@@ -129,7 +156,7 @@ export function loadTorch(bytes: Uint8Array): Map<string, Tensor> {
   if (result.size === 0) {
     throw new VoxgradError("it holds no weights by name: wanted a state dict, or a checkpoint with one");
   }
-  return result;
+  return { tensors: result, entry: (key) => root instanceof Map ? plainValue(root.get(key)) : undefined };
 }
 
 /** The files of a zip, which torch.save does not compress. */

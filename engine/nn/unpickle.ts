@@ -44,6 +44,35 @@ export interface UnpickleOptions {
 export const globalName = (value: Pickled): string | undefined => (value instanceof Global ? value.name : undefined);
 
 const MOST_ITEMS = 1e7;
+/** Of a value as JSON: a pickle may name one list many times, and itself. */
+const MOST_VALUES = 1e6;
+const DEEPEST = 64;
+
+/**
+ * A value as JSON would hold it: dictionaries of strings become objects; what is no number, text, list or dictionary
+ * becomes undefined.
+ *
+ * @throws VoxgradError for a value that holds itself, or is nested too deeply or repeated too often to be one
+ */
+export function plainValue(value: Pickled): unknown {
+  let count = 0;
+  const plain = (each: Pickled, depth: number): unknown => {
+    if (++count > MOST_VALUES || depth > DEEPEST) {
+      throw new VoxgradError(
+        `the pickle holds a value of more than ${MOST_VALUES} parts or ${DEEPEST} levels, as one that holds itself`,
+      );
+    }
+    if (Array.isArray(each)) return each.map((item) => plain(item, depth + 1));
+    if (each instanceof Map) {
+      const entries = [...each].flatMap(([key, item]) =>
+        typeof key === "string" && key !== "__proto__" ? [[key, plain(item, depth + 1)]] : []
+      );
+      return Object.fromEntries(entries);
+    }
+    return typeof each === "object" && each !== null ? undefined : each;
+  };
+  return plain(value, 0);
+}
 
 export function unpickle(bytes: Uint8Array, { constructors, persistent }: UnpickleOptions): Pickled {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

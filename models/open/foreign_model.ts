@@ -9,6 +9,9 @@ import { architectureOfGraph, networkOfGraph, ONNX, openArchitecture } from "../
 import { openLayersFile, SIZES } from "../tfjs/model.ts";
 import type { Loaded } from "./window_model.ts";
 
+// In one chunk with this, for each chunk more divides what pages always load into more parts.
+export { openNnunet } from "./nnunet_model.ts";
+
 /** What a plan must say of a model that is read as it is; the rest has defaults. */
 export type ShortPlan = Pick<Plan, "spacing" | "channels"> & Partial<Plan>;
 

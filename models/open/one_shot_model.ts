@@ -39,6 +39,7 @@ export async function oneShotModel(
     channels,
     labels: [{ name: "background", value: 0 }],
     needsSupport: true,
+    mirror: "none",
 
     async segment(scan, { signal, onProgress, probabilities, support } = {}) {
       const given = [support].flat().filter((each) => each !== undefined);

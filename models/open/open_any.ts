@@ -1,11 +1,12 @@
 /** Opens models of any kind, by what their files say. */
 import { check, checkOptions, loadModel, modelFiles, readPostprocessing, show } from "../../engine/segmenting.ts";
-import type { FileSource, ModelSource } from "../../engine/train/mod.ts";
+import type { FileSource, ModelSource, Postprocessing } from "../../engine/train/mod.ts";
 import { ENCODER } from "../alpnet/network_name.ts";
 import { registeredNetworks } from "../known_networks.ts";
 import type { foreignModel, ForeignOptions } from "./foreign_model.ts";
+import type { openNnunet } from "./nnunet_model.ts";
 import type { oneShotModel, OneShotModelOptions } from "./one_shot_model.ts";
-import type { SegmentationModel, WriteVolume } from "./segmentation_model.ts";
+import type { MirrorAxes, SegmentationModel, WriteVolume } from "./segmentation_model.ts";
 import { type Loaded, windowModel, type WindowOptions } from "./window_model.ts";
 
 export interface OpenModelOptions {
@@ -13,7 +14,10 @@ export interface OpenModelOptions {
   readonly step?: WindowOptions["step"];
   /** Patches, or slices of an encoder, at once; default 1, of an encoder 8. */
   readonly batch?: WindowOptions["batch"];
-  /** Average over mirror images along these axes of the oriented scan; default "none". */
+  /**
+   * Average over mirror images along these axes of the oriented scan; default "none", of what nnU-Net trained the axes
+   * of its training.
+   */
   readonly mirror?: WindowOptions["mirror"];
   /**
    * How scans are prepared, for models of ONNX and TensorFlow.js that voxgrad did not export: a plan, or of its entries
@@ -22,7 +26,12 @@ export interface OpenModelOptions {
   readonly plan?: ForeignOptions["plan"];
   /** Files of weights beside such a model by the names that it has for them; by default they are read beside it. */
   readonly external?: ForeignOptions["external"];
-  /** Apply the postprocessing.json of a run folder, where it has one; default true. */
+  /** Which configuration of several in a folder or zip of nnU-Net, such as "3d_fullres". */
+  readonly configuration?: string;
+  /**
+   * Apply the postprocessing.json of a run folder, or the postprocessing.pkl of nnU-Net's cross-validation, where it
+   * has one; default true.
+   */
   readonly postprocess?: boolean;
   /** Take scans whose voxels are ten times larger or smaller than those of the training; default false. */
   readonly anySpacing?: boolean;
@@ -53,7 +62,7 @@ export interface OpenModelOptions {
 }
 
 const COMMON = ["batch", "anySpacing"];
-const OF_WINDOWS = ["step", "mirror", "postprocess", "plan", "external"];
+const OF_WINDOWS = ["step", "mirror", "postprocess", "plan", "external", "configuration"];
 const OF_ENCODERS = [
   ...["slices", "chunks", "nearest", "window", "probe", "prototypes"],
   ...["place", "placeSigma", "prior", "frame", "aligned"],
@@ -68,6 +77,7 @@ export interface Parts {
   readonly onnxNetwork: () => unknown;
   readonly oneShotModel: typeof oneShotModel;
   readonly foreignModel: typeof foreignModel;
+  readonly openNnunet: typeof openNnunet;
   readonly writeVolume: WriteVolume;
 }
 
@@ -95,18 +105,18 @@ const BRACE = 0x7b;
 export async function openAny(
   source: ModelSource | readonly ModelSource[],
   options: OpenModelOptions,
-  { otherNetworks, onnxNetwork, oneShotModel, foreignModel, writeVolume }: Parts,
+  { otherNetworks, onnxNetwork, oneShotModel, foreignModel, openNnunet, writeVolume }: Parts,
 ): Promise<SegmentationModel> {
   checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
-  const { postprocess = true, mirror = "none" } = options;
+  const { postprocess = true, mirror } = options;
   check(
-    MIRRORS.includes(mirror),
+    mirror === undefined || MIRRORS.includes(mirror),
     "openModel",
     () => `mirror is one of ${MIRRORS.join(", ")}, got ${show(options.mirror)}`,
   );
   const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
-  const { files, folders } = await modelFiles(sources);
-  check(files.length > 0, "openModel", () => "the list of models is empty; give at least one");
+  const { files, folders, nnunet } = await modelFiles(sources);
+  check(files.length + nnunet.length > 0, "openModel", () => "the list of models is empty; give at least one");
   const loaded: Loaded[] = [];
   const onNetwork = (name: string): unknown => {
     if (registeredNetworks().has(name)) return undefined;
@@ -125,6 +135,12 @@ export async function openAny(
       loaded.push(await loadModel(file, { onNetwork }));
     }
   }
+  const { step, batch, anySpacing } = options;
+  const windowed = (own: readonly Loaded[], mirror: MirrorAxes, rule?: Postprocessing): SegmentationModel =>
+    windowModel(own, rule, { step, batch, anySpacing, mirror }, writeVolume);
+  const trained = nnunet.length > 0 || options.configuration !== undefined
+    ? await openNnunet(nnunet, { ...options, others: loaded.length }, windowed)
+    : undefined;
   const encoder = loaded.find(({ description }) => description.network === ENCODER);
   const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
   if (encoder) {
@@ -137,9 +153,7 @@ export async function openAny(
   check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);
   // The rule that validation chose: that of the run, or of several runs none.
   const [folder] = folders;
-  const rule = postprocess && folders.length === 1 && folder !== undefined
-    ? await readPostprocessing(folder)
-    : undefined;
-  const { step, batch, anySpacing } = options;
-  return windowModel(loaded, rule, { step, batch, mirror, anySpacing }, writeVolume);
+  const alone = postprocess && folders.length + nnunet.length === 1;
+  const rule = !alone ? undefined : folder !== undefined ? await readPostprocessing(folder) : trained?.rule;
+  return windowed([...loaded, ...(trained?.loaded ?? [])], trained?.mirror ?? mirror ?? "none", rule);
 }

@@ -2,6 +2,7 @@
 import "./other_networks.ts";
 import { oneShotModel } from "./one_shot_model.ts";
 import { foreignModel } from "./foreign_model.ts";
+import { openNnunet } from "./nnunet_model.ts";
 import { openAny } from "./open_any.ts";
 import type { openModel as whenNeeded } from "./open_model.ts";
 import { writeVolume } from "./write_volume.ts";
@@ -9,4 +10,11 @@ import { writeVolume } from "./write_volume.ts";
 const nothing = (): void => undefined;
 
 export const openModel: typeof whenNeeded = (source, options = {}) =>
-  openAny(source, options, { otherNetworks: nothing, onnxNetwork: nothing, oneShotModel, foreignModel, writeVolume });
+  openAny(source, options, {
+    otherNetworks: nothing,
+    onnxNetwork: nothing,
+    oneShotModel,
+    foreignModel,
+    openNnunet,
+    writeVolume,
+  });

@@ -13,13 +13,15 @@ const parts: Parts = {
   onnxNetwork: () => import("../onnx/network.ts"),
   oneShotModel: async (...args) => (await import("./one_shot_model.ts")).oneShotModel(...args),
   foreignModel: async (...args) => (await import("./foreign_model.ts")).foreignModel(...args),
+  openNnunet: async (...args) => (await import("./foreign_model.ts")).openNnunet(...args),
   writeVolume: writeLater,
 };
 
 /**
  * Opens a trained model: of a run folder (all folds of it, with its postprocessing.json), of any exported
- * model.safetensors, or of a file of ONNX or TensorFlow.js (model.json) that segments patches. Several are averaged.
- * The weights stay on the host and are put on the device when they are needed, so the model outlives a lost device.
+ * model.safetensors, of a file of ONNX or TensorFlow.js (model.json) that segments patches, or of what nnU-Net trained:
+ * a folder of nnUNet_results, a zip of its export, a checkpoint. Several are averaged. The weights stay on the host and
+ * are put on the device when they are needed, so the model outlives a lost device.
  *
  * @param source a model file (path, URL, Blob, File, bytes, file handle), a run folder (path, folder handle), or a list
  *   of them

@@ -57,8 +57,10 @@ export interface SegmentationModel {
   readonly plan: Plan;
   /** Whether `segment` wants a support, as the model of an encoder does. */
   readonly needsSupport: boolean;
-  /** Paths of the files of weights that the model's file names, where they lie beside it. */
+  /** Paths of files of weights that lie beside the model's file, which names them; of nnU-Net's all. */
   readonly weightFiles?: readonly string[];
+  /** Axes of the oriented scan over whose mirror images it averages; "none" of encoders. */
+  readonly mirror: MirrorAxes;
   /** The rule by which only the largest components are kept, if the run has one. */
   readonly postprocessing?: Postprocessing;
   /**

@@ -27,17 +27,20 @@ export type Loaded = LoadedModel & {
   readonly network?: Model;
   /** Paths of files of weights that the file names. */
   readonly beside?: readonly string[];
+  /** Of a cascade the model of the stage before, and what it gives this one. */
+  readonly before?: { readonly model: SegmentationModel; readonly previous: Member["previous"] };
 };
 
 /** Trainings of the same plan and architecture are folds of one configuration. */
 function membersOf(loaded: readonly Loaded[]): Member[] {
   type Folds = Omit<Member, "params"> & { readonly params: object[] };
   const members = new Map<string, Folds>();
-  for (const { description, tensors, file, network: own } of loaded) {
+  for (const { description, tensors, file, network: own, before } of loaded) {
     const { network: name, architecture, plan } = description;
     const network = own ?? networkOf(description, file);
     const key = JSON.stringify([own ? file : name, architecture, plan]);
-    const member: Folds = members.get(key) ?? { network, params: [], plan };
+    const member: Folds = members.get(key) ??
+      { network, params: [], plan, ...(before && { previous: before.previous }) };
     member.params.push(loadParameters(network.init(random.key(0)), tensors));
     members.set(key, member);
   }
@@ -62,8 +65,10 @@ export function windowModel(
   build(params);
   const networks = resident("model", params, build);
   const channels = plan.channels.map(({ name }) => name);
+  const stages = [...new Set(loaded.flatMap(({ before }) => before?.model ?? []))];
   return {
     plan,
+    mirror: axes,
     channels,
     labels: plan.labels.map((name, value) => ({ name, value })),
     needsSupport: false,
@@ -99,7 +104,14 @@ export function windowModel(
       };
     },
 
-    memory: (image, wanted) => networks.use(({ memory }) => memory(image, wanted)),
-    dispose: () => networks.dispose(),
+    async memory(image, wanted) {
+      const own = await networks.use(({ memory }) => memory(image, wanted));
+      const before = await Promise.all(stages.map((stage) => stage.memory!(image)));
+      const most = (key: keyof typeof own): number => Math.max(own[key], ...before.map((each) => each[key]));
+      return { host: most("host"), device: most("device"), elements: most("elements") };
+    },
+    dispose(): void {
+      for (const model of [networks, ...stages]) model.dispose();
+    },
   };
 }

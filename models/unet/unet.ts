@@ -254,6 +254,10 @@ registerNetwork("plainConvUNet", {
       convsPerStage: count(stages, convs),
       decoderConvsPerStage: count(stages - 1, convs),
     }),
+    nnunet: {
+      network: "PlainConvUNet",
+      entries: { convsPerStage: "n_conv_per_stage", decoderConvsPerStage: "n_conv_per_stage_decoder" },
+    },
   },
   summary: {
     options: supervision,
@@ -267,6 +271,10 @@ registerNetwork("residualEncoderUNet", {
     deepSupervision: true,
     entries: { blocksPerStage: perStage, decoderConvsPerStage: perDecoderStage },
     plan: (stages) => ({ blocksPerStage: resEncBlocks(stages), decoderConvsPerStage: count(stages - 1, 1) }),
+    nnunet: {
+      network: "ResidualEncoderUNet",
+      entries: { blocksPerStage: "n_blocks_per_stage", decoderConvsPerStage: "n_conv_per_stage_decoder" },
+    },
   },
   summary: {
     options: {

@@ -6,7 +6,7 @@ import type { OpenModelOptions } from "../open/open_model.ts";
 import type { SegmentationModel, Support } from "../open/segmentation_model.ts";
 
 /** What a model is, as plain data. */
-export interface ModelFacts extends Pick<SegmentationModel, "labels" | "channels" | "needsSupport"> {
+export interface ModelFacts extends Pick<SegmentationModel, "labels" | "channels" | "needsSupport" | "mirror"> {
   readonly plan: Plan;
   readonly postprocessing?: Postprocessing;
 }

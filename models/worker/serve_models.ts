@@ -16,8 +16,8 @@ export function serveModels(port: Port): void {
       async open({ sources, options }, id) {
         const model = await openModel(sources, options);
         models.set(id, model);
-        const { labels, channels, plan, needsSupport, postprocessing } = model;
-        return { labels, channels, plan, needsSupport, ...(postprocessing && { postprocessing }) };
+        const { labels, channels, plan, needsSupport, mirror, postprocessing } = model;
+        return { labels, channels, plan, needsSupport, mirror, ...(postprocessing && { postprocessing }) };
       },
 
       async segment({ model, scan, ...options }, id, signal) {

@@ -11,7 +11,7 @@ const files = ["engine", "models"].flatMap((folder) =>
 
 /** Names of files that a reader has and a test has not, devices, and what takes long. */
 const ELSEWHERE =
-  /"(data|runs|imagesTs|labelsTr|scans?)\b|\.(nii|nii\.gz|json|img|onnx|safetensors)"|openDevice|measureRoofs|tune\(/;
+  /"(data|runs|imagesTs|labelsTr|scans?|nnUNet_\w+)\b|\.(nii|nii\.gz|json|img|onnx|safetensors)"|openDevice|measureRoofs|tune\(/;
 
 let count = 0;
 for (const { file, line, language, code } of files.flatMap(blocksOf)) {

@@ -102,6 +102,7 @@ const floors: Record<string, readonly string[]> = {
     "colab",
     "alpnet",
     "alpnet/evaluate",
+    "nnunet",
     "onnx/file",
     "onnx/operators",
     "onnx",

@@ -1,7 +1,7 @@
 /** Collects the errors of single cases, so that one unreadable case does not stop the others. */
 import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 
 /** Whether an error is about a file or a request, which the user can fix, rather than a bug. */
 export const isForUser = (error: unknown): error is VoxgradError | PlatformError =>

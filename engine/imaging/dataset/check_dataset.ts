@@ -10,7 +10,8 @@ import { hasImageEnding, IMAGE_ENDINGS, withoutEnding } from "../formats/image_f
 import type { Finding, Note } from "./finding.ts";
 import { isGroupFile, openGroup } from "./group.ts";
 import { countListed } from "./listed.ts";
-import { DatasetError, readJson } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
+import { readJson } from "./dataset_json.ts";
 import { PlatformError } from "../../platform/types.ts";
 import type { Volume } from "../volume/volume.ts";
 

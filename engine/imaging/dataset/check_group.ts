@@ -3,7 +3,7 @@ import { applyAffine, columnNorms, cornerDistance, invertAffine } from "../volum
 import type { Affine } from "../volume/affine.ts";
 import type { Note } from "./finding.ts";
 import type { Dataset, DatasetCase } from "./types.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 import { ContentHash } from "../volume/content_hash.ts";
 import { mapLabels } from "./label_map.ts";
 import { roundLabels } from "./label_values.ts";

@@ -1,24 +1,9 @@
 /** Reads dataset.json of MSD or nnU-Net: labels, regions, channels, which labels a case has. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
-import { listed, show, VoxgradError } from "../../core/errors.ts";
+import { listed, show } from "../../core/errors.ts";
+import { DatasetError } from "./finding.ts";
 import { JsonError, parseJson, showJson } from "../../core/json.ts";
-
-/** A dataset that cannot be used as it is; `file` is the file at fault and the message ends with the fix. */
-export class DatasetError extends VoxgradError {
-  override name = "DatasetError";
-  readonly file: string;
-  readonly problem: string;
-  readonly fix: string;
-
-  constructor(file: string, problem: string, fix: string, cause?: unknown) {
-    super(`${file}: ${problem}. ${fix}`);
-    this.file = file;
-    this.problem = problem;
-    this.fix = fix;
-    if (cause !== undefined) this.cause = cause;
-  }
-}
 
 export interface DatasetLabel {
   readonly value: number;

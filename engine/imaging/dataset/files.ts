@@ -2,7 +2,7 @@
 import { platform } from "#platform";
 import { listed, show } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 import { hasDicomEnding } from "../dicom/is_dicom.ts";
 import { hasImageEnding, imageStem, withoutEnding } from "../formats/image_files.ts";
 import { isDicomFolder } from "../formats/image_folders.ts";

@@ -35,7 +35,8 @@
 import { trimSlashes } from "../../core/paths.ts";
 import { showJson } from "../../core/json.ts";
 import type { Dataset, DatasetCase, DatasetSet, OnFault } from "./types.ts";
-import { DatasetError, isObject, readJson, readLabels } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
+import { isObject, readJson, readLabels } from "./dataset_json.ts";
 import type { DatasetLabel, Json, LabelNames } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
 

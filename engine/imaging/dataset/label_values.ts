@@ -1,5 +1,5 @@
 /** Reads label values as integers, tolerating float rounding errors. */
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 import { readVolume } from "../formats/read_volume.ts";
 import type { FileSource } from "../../platform/sources.ts";
 import type { Volume } from "../volume/volume.ts";

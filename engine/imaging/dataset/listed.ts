@@ -6,7 +6,8 @@ import { listed, show } from "../../core/errors.ts";
 import type { DatasetCase, OnFault } from "./types.ts";
 import { baseName, channelFiles, contentOf, FileFinder, folderOf, idsOf } from "./files.ts";
 import { withoutEnding } from "../formats/image_files.ts";
-import { DatasetError, isObject, readLabelsPresent } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
+import { isObject, readLabelsPresent } from "./dataset_json.ts";
 import type { Json, LabelNames } from "./dataset_json.ts";
 
 /** Context for reading the entries of a dataset.json. */

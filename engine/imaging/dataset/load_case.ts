@@ -1,6 +1,6 @@
 /** Reads one case of a dataset, with checks that catch silent mistakes before training. */
 import { axisCodes, cornerDistance } from "../volume/affine.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 import type { Dataset, DatasetCase } from "./types.ts";
 import { mapLabels } from "./label_map.ts";
 import { listed } from "../../core/errors.ts";

@@ -2,7 +2,7 @@
 import type { DatasetCase, OnFault } from "./types.ts";
 import { channelFiles, contentOf, filesOf, isImageIn } from "./files.ts";
 import { hasImageEnding, withoutEnding } from "../formats/image_files.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 
 /**
  * The cases in two folders. An image with all channels in one file may also have the name of its label; images without

@@ -7,7 +7,7 @@ import { listed } from "../../core/errors.ts";
 import type { Dataset, DatasetCase, OnFault, PlainFolders } from "./types.ts";
 import { baseName, contentOf, folderOf, idsOf, imagesIn } from "./files.ts";
 import { withoutEnding } from "../formats/image_files.ts";
-import { DatasetError } from "./dataset_json.ts";
+import { DatasetError } from "./finding.ts";
 import { brokenLabels, countValues, roundLabels } from "./label_values.ts";
 import { readVolume } from "../formats/read_volume.ts";
 

@@ -1,5 +1,6 @@
 /** Types of a dataset, independent of its folder layout. */
-import type { DatasetError, DatasetLabel, DatasetRegion } from "./dataset_json.ts";
+import type { DatasetError } from "./finding.ts";
+import type { DatasetLabel, DatasetRegion } from "./dataset_json.ts";
 import type { LabelMap } from "./label_map.ts";
 
 export interface DatasetCase {

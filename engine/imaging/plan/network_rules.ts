@@ -15,6 +15,13 @@ export interface NetworkRules {
    * @param convs number of convolutions that the preset uses at each
    */
   plan(stages: number, convs: number): Readonly<Record<string, unknown>>;
+  /** How nnU-Net's plans describe it; absent: they do not. */
+  readonly nnunet?: {
+    /** The class of dynamic-network-architectures. */
+    readonly network: string;
+    /** The arguments that hold the entries of the plan. */
+    readonly entries: Readonly<Record<string, string>>;
+  };
 }
 
 const registered = new Map<string, NetworkRules>();

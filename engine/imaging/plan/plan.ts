@@ -16,9 +16,9 @@ export type ChannelPlan =
     readonly name: string;
     /**
      * "z-score": minus the mean, divided by the standard deviation of the whole cropped case; "z-score in mask": both
-     * computed over the non-zero region, voxels outside become 0; "none": as stored.
+     * computed over the non-zero region, voxels outside become 0; "rgb": divided by 255; "none": as stored.
      */
-    readonly normalization: "z-score" | "z-score in mask" | "none";
+    readonly normalization: "z-score" | "z-score in mask" | "rgb" | "none";
   }
   | {
     readonly name: string;
@@ -67,12 +67,18 @@ export interface Plan {
   readonly format: "voxgrad plan 1";
   /** The dataset's name. */
   readonly dataset: string;
-  readonly configuration: "3d_fullres" | "3d_lowres";
+  /** "2d": slices along the first axis, which keep their distance; patches and kernels are one voxel deep. */
+  readonly configuration: "2d" | "3d_lowres" | "3d_fullres" | "3d_cascade_fullres";
+  /**
+   * Of a cascade: the configuration whose labels of the same scan are inputs too, after the image's channels, one for
+   * each label but the background.
+   */
+  readonly previousStage?: string;
   /** "RAS": scans are turned to right, anterior, superior axes first; "stored": axes as in the file. */
   readonly orientation: "RAS" | "stored";
   /** Prepared axis k is axis transpose[k] of the oriented scan's [z, y, x]. */
   readonly transpose: Triple;
-  /** Spacing of prepared voxels in mm. */
+  /** Spacing of prepared voxels in mm; of "2d" the first is that of the median case, and scans keep theirs. */
   readonly spacing: Triple;
   /** Size of a training patch in voxels. */
   readonly patch: Triple;
@@ -108,8 +114,8 @@ export interface PlanFingerprint {
   readonly medianSpacing: Triple;
   /** Median of the cases at the plan's spacing. */
   readonly medianPreparedShape: Triple;
-  /** Median, over the cases, of the fraction of voxels left by the crop to non-zero. */
-  readonly relativeSizeAfterCrop: number;
+  /** Median, over the cases, of the fraction of voxels left by the crop to non-zero; absent if it is not known. */
+  readonly relativeSizeAfterCrop?: number;
 }
 
 /**
@@ -124,3 +130,21 @@ export interface PlanFingerprint {
  */
 export const outputChannels = (plan: Pick<Plan, "labels" | "regions">): number =>
   plan.regions?.length ?? plan.labels.length;
+
+/**
+ * Channels that a plan's network takes: those of the image, and of a cascade the labels of its previous stage.
+ *
+ * @example
+ * ```ts
+ * import { inputChannels } from "voxgrad/imaging";
+ *
+ * const channels = [{ name: "CT", normalization: "none" }] as const;
+ * inputChannels({ channels, labels: ["background", "liver", "tumor"], previousStage: "3d_lowres" }); // 3
+ * ```
+ */
+export const inputChannels = (plan: Pick<Plan, "channels" | "labels" | "previousStage">): number =>
+  plan.channels.length + (plan.previousStage === undefined ? 0 : plan.labels.length - 1);
+
+/** Spacing at which a plan prepares a scan of `spacing`, both in prepared order. */
+export const preparedSpacing = (plan: Pick<Plan, "configuration" | "spacing">, spacing: Triple): Triple =>
+  plan.configuration === "2d" ? [spacing[0], plan.spacing[1], plan.spacing[2]] : plan.spacing;

@@ -89,11 +89,11 @@ const fingerprint: Fields = {
   medianShape: triple(positive, "numbers above 0"),
   medianSpacing: triple(positive, "numbers above 0"),
   medianPreparedShape: triple(positive, "numbers above 0"),
-  relativeSizeAfterCrop: positive,
+  relativeSizeAfterCrop: optional(positive),
 };
 const channel: Fields = {
   name: text,
-  normalization: oneOf("ct", "z-score", "z-score in mask", "rescale", "none"),
+  normalization: oneOf("ct", "z-score", "z-score in mask", "rescale", "rgb", "none"),
 };
 const rescaled: Fields = {
   ...channel,
@@ -114,7 +114,8 @@ const plain = where("an object", isPlain);
 const fields: Fields = {
   format: oneOf("voxgrad plan 1"),
   dataset: text,
-  configuration: oneOf("3d_fullres", "3d_lowres"),
+  configuration: oneOf("2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"),
+  previousStage: optional(text),
   orientation: oneOf("RAS", "stored"),
   transpose: where(
     "0, 1 and 2 in some order",
@@ -213,6 +214,12 @@ export function checkPlan(json: unknown, file: string): Plan {
   }
   const even = network.kernels.find((k) => k.some((n) => n % 2 === 0));
   if (even) fail(`network.kernels holds ${show(even)}; kernels are odd`);
+  const deep = [patch, ...network.kernels, ...network.strides].find(([depth]) => depth !== 1);
+  if (plan.configuration === "2d" && deep) {
+    fail(
+      `configuration is "2d", and ${show(deep)} is deeper than a slice; wanted patch, kernels and strides [1, h, w]`,
+    );
+  }
   const product = [0, 1, 2].map((k) => network.strides.reduce((n, s) => n * s[k], 1));
   patch.forEach((n, k) => {
     const p = product[k];

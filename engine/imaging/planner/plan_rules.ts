@@ -64,7 +64,7 @@ export interface PlanOptions {
   /** Default "nnunet". */
   readonly preset?: "nnunet" | "small";
   /** "3d_lowres" is rejected if a patch of "3d_fullres" (default) covers a quarter of the median case or more. */
-  readonly configuration?: Plan["configuration"];
+  readonly configuration?: "3d_fullres" | "3d_lowres";
   /** mm, axes [z, y, x] after orientation; default by the rules. */
   readonly spacing?: Triple;
   /** Voxels, prepared axes; rounded up to sizes divisible by the pooling. Default by the rules. */
@@ -187,7 +187,7 @@ const MODES: Readonly<Record<string, ChannelPlan["normalization"]>> = {
   ct: "ct",
   nonorm: "none",
   rescale_to_0_1: "rescale",
-  rgb_to_0_1: "rescale",
+  rgb_to_0_1: "rgb",
 };
 
 /**

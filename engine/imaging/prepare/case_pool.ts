@@ -4,7 +4,7 @@ import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { caseJobsUrl, run } from "./case_jobs.ts";
 import type { CaseJob, CaseResult } from "./case_jobs.ts";
-import { DatasetError } from "../dataset/dataset_json.ts";
+import { DatasetError } from "../dataset/finding.ts";
 import { NiftiError } from "../nifti/nifti_error.ts";
 
 export interface CasePool {

@@ -8,8 +8,8 @@ import { caseBytes, decodeCase, encodeCase } from "./case_file.ts";
 import { openCasePool } from "./case_pool.ts";
 import type { CaseResult } from "./case_jobs.ts";
 import type { Dataset, DatasetCase } from "../dataset/types.ts";
-import { DatasetError } from "../dataset/dataset_json.ts";
-import type { Plan } from "../plan/plan.ts";
+import { DatasetError } from "../dataset/finding.ts";
+import { type Plan, preparedSpacing } from "../plan/plan.ts";
 import type { PreparedCase } from "./prepared_case.ts";
 import { resampleCase } from "./preprocess_case.ts";
 import { LruCache } from "../../core/lru_cache.ts";
@@ -49,8 +49,9 @@ export interface CaseStoreOptions {
 
 /** The settings that a prepared case depends on. */
 const settingsOf = (dataset: Dataset, plan: Plan): string => {
-  const { orientation, transpose, spacing, channels, resampling } = plan;
+  const { orientation, transpose, channels, resampling } = plan;
   const labels = [plan.labels.length, dataset.labels.length, dataset.ignoreLabel ?? null];
+  const spacing = preparedSpacing(plan, [-1, -1, -1]);
   return JSON.stringify([VERSION, orientation, transpose, spacing, channels, resampling, labels]);
 };
 

@@ -31,3 +31,14 @@ export interface PreparedCase extends SampleCase {
   /** Label values that are annotated in this case; absent: all. */
   readonly labelsPresent?: readonly number[];
 }
+
+/** What a cascade's previous stage found in a scan; made by `previousStage`. */
+export interface PreviousStage {
+  readonly labels: Volume;
+  /** Puts labels of the crop behind the channels of the prepared image; apart, for only cascades need it. */
+  readonly join: (
+    image: Float32Array<ArrayBuffer>,
+    cropped: { readonly previous: Uint8Array<ArrayBuffer>; readonly geometry: CaseGeometry },
+    plan: Plan,
+  ) => Promise<Float32Array<ArrayBuffer>>;
+}

@@ -5,8 +5,9 @@ import { VoxgradError } from "../../core/errors.ts";
 import { nonZeroBox, nonZeroMask } from "../volume/crop.ts";
 import type { Box } from "../volume/crop.ts";
 import type { LoadedCase } from "../dataset/load_case.ts";
+import { preparedSpacing } from "../plan/plan.ts";
 import type { ChannelPlan, Plan } from "../plan/plan.ts";
-import type { CaseGeometry } from "./prepared_case.ts";
+import type { CaseGeometry, PreviousStage } from "./prepared_case.ts";
 import { checkMemory } from "../volume/memory.ts";
 import { reorient } from "../volume/reorient.ts";
 import { resampleArray, resampledShape, resamplingOrders } from "./resample.ts";
@@ -19,6 +20,8 @@ export interface CroppedCase {
   /** Normalized, [C, ...geometry.cropSize]. */
   readonly image: Float32Array<ArrayBuffer>;
   readonly label?: Uint8Array<ArrayBuffer>;
+  /** Labels of a cascade's previous stage. */
+  readonly previous?: Uint8Array<ArrayBuffer>;
   readonly geometry: CaseGeometry;
   readonly labelsPresent?: readonly number[];
 }
@@ -66,8 +69,16 @@ function quantilesOf(data: Float32Array, at: readonly [number, number]): [number
 }
 
 /** Normalizes one channel in place, by the rules of ChannelPlan; sums in float64. */
-function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined): void {
+function normalize(data: Float32Array, plan: ChannelPlan, mask: Uint8Array | undefined, image: string): void {
   if (plan.normalization === "none") return;
+  if (plan.normalization === "rgb") {
+    const odd = data.find((value) => !(value >= 0 && value <= 255));
+    if (odd !== undefined) {
+      throw new VoxgradError(`${image}: channel ${plan.name} is a color of 0 to 255 in the plan, and it holds ${odd}`);
+    }
+    for (let i = 0; i < data.length; i++) data[i] /= 255;
+    return;
+  }
   if (plan.normalization === "ct") {
     const { mean, deviation, low, high } = plan;
     const scale = 1 / Math.max(deviation, 1e-8);
@@ -105,9 +116,13 @@ export const oriented = (volume: Volume, orientation: Plan["orientation"]): Volu
 /**
  * The host part of preprocessing: orients, crops to non-zero, transposes and normalizes a loaded case.
  *
+ * @param loaded previous: labels of a cascade's previous stage, on the grid of the image
  * @throws VoxgradError when the number of channels is not the plan's
  */
-export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>, plan: Plan): CroppedCase {
+export function cropCase(
+  loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase> & { readonly previous?: Volume },
+  plan: Plan,
+): CroppedCase {
   const { data: _, ...source } = loaded.image;
   const image = oriented(loaded.image, plan.orientation);
   if (image.channels !== plan.channels.length) {
@@ -129,20 +144,26 @@ export function cropCase(loaded: Pick<LoadedCase, "image"> & Partial<LoadedCase>
     cropStart: prepared(box.start),
     cropSize,
     cropSpacing,
-    preparedShape: resampledShape(cropSize, cropSpacing, plan.spacing),
+    preparedShape: resampledShape(cropSize, cropSpacing, preparedSpacing(plan, cropSpacing)),
   };
   const count = voxelCount(cropSize);
   checkPrepared(image, geometry, plan);
   const voxels = transposedBox(image, box, transpose, new Float32Array(image.channels * count));
   const masked = plan.channels.some((c) => c.normalization === "z-score in mask");
   const mask = masked ? nonZeroMask(voxels, { channels: image.channels, shape: cropSize }) : undefined;
-  plan.channels.forEach((channel, c) => normalize(voxels.subarray(c * count, (c + 1) * count), channel, mask));
-  const stored = loaded.label && oriented(loaded.label, plan.orientation);
-  const label = stored && transposedBox(stored, box, transpose, new Uint8Array(count));
+  const aligned = (labels: Volume | undefined): Uint8Array<ArrayBuffer> | undefined =>
+    labels && transposedBox(oriented(labels, plan.orientation), box, transpose, new Uint8Array(count));
+  const [label, previous] = [aligned(loaded.label), aligned(loaded.previous)];
+  // nnU-Net counts what the previous stage found as inside, also where the image is zero.
+  if (mask) previous?.forEach((value, i) => value > 0 && (mask[i] = 1));
+  plan.channels.forEach((channel, c) =>
+    normalize(voxels.subarray(c * count, (c + 1) * count), channel, mask, image.name)
+  );
   return {
     id: loaded.id ?? source.name,
     image: voxels,
     ...(label && { label }),
+    ...(previous && { previous }),
     geometry,
     ...(loaded.labelsPresent && { labelsPresent: loaded.labelsPresent }),
   };
@@ -164,14 +185,17 @@ function checkPrepared(image: Volume, { cropSize, preparedShape }: CaseGeometry,
 /** The image at the spacing of the plan. */
 export async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<Float32Array<ArrayBuffer>> {
   const { cropSize: shape, cropSpacing, preparedShape: size } = cropped.geometry;
-  const order = resamplingOrders(plan.resampling.image, plan.resampling, cropSpacing, plan.spacing);
+  const target = preparedSpacing(plan, cropSpacing);
+  const order = resamplingOrders(plan.resampling.image, plan.resampling, cropSpacing, target);
   return resampleArray(cropped.image, { channels: plan.channels.length, shape, size, order });
 }
 
 /**
  * Preprocesses a scan for prediction.
  *
- * @returns image [C, ...shape] normalized at the plan's spacing; geometry, to map results back
+ * @param previous of a plan with a previous stage, its labels of the scan; see previousStage
+ * @returns image [C, ...shape] normalized at the plan's spacing, the channels of the previous stage behind; geometry,
+ *   to map results back
  * @throws VoxgradError when the number of channels is not the plan's
  * @example
  * ```ts
@@ -184,10 +208,18 @@ export async function resampledImage(cropped: CroppedCase, plan: Plan): Promise<
 export async function preprocessImage(
   image: Volume,
   plan: Plan,
+  previous?: PreviousStage,
 ): Promise<{ image: Float32Array<ArrayBuffer>; shape: Triple; geometry: CaseGeometry }> {
-  const cropped = cropCase({ image }, plan);
+  if ((plan.previousStage !== undefined) !== (previous !== undefined)) {
+    throw new VoxgradError(
+      `preprocessImage: ${image.name}: ` +
+        (previous ? "the plan has no previous stage" : `the plan's network takes the labels of ${plan.previousStage}`),
+    );
+  }
+  const cropped = cropCase({ image, ...(previous && { previous: previous.labels }) }, plan);
+  const own = await resampledImage(cropped, plan);
   return {
-    image: await resampledImage(cropped, plan),
+    image: previous ? await previous.join(own, { ...cropped, previous: cropped.previous! }, plan) : own,
     shape: cropped.geometry.preparedShape,
     geometry: cropped.geometry,
   };

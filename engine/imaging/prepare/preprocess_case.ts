@@ -2,7 +2,7 @@
 import { VoxgradError } from "../../core/errors.ts";
 import { Prng } from "../../core/prng.ts";
 import type { LoadedCase } from "../dataset/load_case.ts";
-import type { Plan } from "../plan/plan.ts";
+import { type Plan, preparedSpacing } from "../plan/plan.ts";
 import type { PreparedCase } from "./prepared_case.ts";
 import { cropCase, type CroppedCase, resampledImage } from "./preprocess.ts";
 import { resamplingOrders } from "./resample.ts";
@@ -34,7 +34,8 @@ export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<Pr
   const { id, label: source, geometry, labelsPresent } = cropped;
   if (!source) throw new VoxgradError(`preprocessCase: case ${id} has no label; training needs one`);
   const { cropSize, cropSpacing, preparedShape } = geometry;
-  const order = resamplingOrders(plan.resampling.label, plan.resampling, cropSpacing, plan.spacing);
+  const spacing = preparedSpacing(plan, cropSpacing);
+  const order = resamplingOrders(plan.resampling.label, plan.resampling, cropSpacing, spacing);
   const label = await resampleLabelArray(source, { shape: cropSize, size: preparedShape, order });
   return {
     id,
@@ -42,7 +43,7 @@ export async function resampleCase(cropped: CroppedCase, plan: Plan): Promise<Pr
     label,
     channels: plan.channels.length,
     shape: [preparedShape[0], preparedShape[1], preparedShape[2]],
-    spacing: [plan.spacing[0], plan.spacing[1], plan.spacing[2]],
+    spacing: [spacing[0], spacing[1], spacing[2]],
     foreground: foregroundOf(label, plan.labels.length),
     geometry,
     ...(labelsPresent && { labelsPresent }),

@@ -6,7 +6,7 @@
 import { check } from "../../core/errors.ts";
 import { labelPlaces } from "../../ops/sampling/label_places.ts";
 import { axisCodes, scaling } from "../volume/affine.ts";
-import type { Plan } from "../plan/plan.ts";
+import { type Plan, preparedSpacing } from "../plan/plan.ts";
 import type { CaseGeometry } from "./prepared_case.ts";
 import { reorient } from "../volume/reorient.ts";
 import { resamplingOrders } from "./resample.ts";
@@ -181,7 +181,8 @@ export async function restoreLabels(
     "restoreLabels",
     () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`,
   );
-  const order = resamplingOrders(1, plan.resampling, plan.spacing, geometry.cropSpacing) as (0 | 1)[];
+  const { cropSpacing } = geometry;
+  const order = resamplingOrders(1, plan.resampling, preparedSpacing(plan, cropSpacing), cropSpacing) as (0 | 1)[];
   const whole = (async function* (): AsyncGenerator<Slab> {
     yield { start: 0, depth: shape[0], data: scores };
   })();

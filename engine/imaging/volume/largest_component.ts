@@ -3,8 +3,8 @@ import { connectedParts, largestOf } from "./components.ts";
 import type { Triple } from "./volume.ts";
 
 /**
- * Sets voxels with one of `values` outside their largest connected component to 0; the first of ties is kept.
- * Connectivity is 26 neighbors, as in nnU-Net's rule.
+ * Sets voxels with one of `values` outside their largest connected component to 0; of several of the same
+ * size all are kept. Connectivity is 26 neighbors. Both as in nnU-Net's rule.
  *
  * @param labels [Z, Y, X] in memory, changed in place
  * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
@@ -23,10 +23,10 @@ export function keepLargestComponent(
   options: { shape: Triple; values: readonly number[] },
 ): number {
   const { from, length, part, sizes } = connectedParts(labels, options);
-  const largest = largestOf(sizes);
+  const largest = sizes[largestOf(sizes)];
   let removed = 0;
   for (let run = 0; run < from.length; run++) {
-    if (part[run] === largest) continue;
+    if (sizes[part[run]] === largest) continue;
     labels.fill(0, from[run], from[run] + length[run]);
     removed += length[run];
   }

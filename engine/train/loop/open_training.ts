@@ -6,6 +6,7 @@ import type { Dataset } from "../../imaging/dataset/types.ts";
 import { checkSplits, type Fold, kFold } from "../../imaging/dataset/split.ts";
 import { type PhantomOptions, writePhantomDataset } from "../../imaging/phantoms/phantom.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
+import { readPlanFor } from "../../imaging/plan/nnunet_plans.ts";
 import { checkPlanFits, readPlan } from "../../imaging/plan/plan_file.ts";
 import { fingerprintDataset } from "../../imaging/planner/fingerprint.ts";
 import { makePlan } from "../../imaging/planner/plan_rules.ts";
@@ -217,8 +218,12 @@ async function choosePlan(
   } else if (options.plan) {
     const both = options.patch.length + options.features.length > 0;
     check(!both, options.plan, () => "the plan says patch and features; leave out --patch and --features, or edit it");
-    plan = await readPlan(options.plan);
+    const configuration = options.configuration || undefined;
+    plan = await readPlanFor(options.plan, { ...dataset, cases: dataset.cases.length }, { configuration });
     checkPlanFits(plan, dataset, options.plan);
+    const { previousStage: stage } = plan;
+    const fix = "name --configuration 3d_fullres; predict and openModel take cascades that nnU-Net trained";
+    check(stage === undefined, options.plan, () => `it takes labels of ${stage}, and cascades are not trained; ${fix}`);
     if (options.batch > 0) plan = { ...plan, batch: options.batch };
   } else {
     const software = (await deviceInfo()).kind === "software";

@@ -27,6 +27,7 @@ export function checkTrainingOptions(options: Common, own: Readonly<Record<strin
     splits: fold === "all" && "--fold all holds nothing out",
     validation: fold === "all" && validation > 0 && "--fold all holds nothing out",
     preset: plan !== "" && "--plan has the sizes",
+    configuration: plan === "" && "it is of a --plan of nnU-Net, and there is none",
     phantoms: data !== "" && "--data is there",
     flips: augment === "none" && "--augment none mirrors nothing",
     ...own,

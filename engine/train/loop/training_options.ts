@@ -5,6 +5,7 @@ import { choice, type Entries, entry } from "../run/config.ts";
 export interface TrainingOptions {
   readonly data: string;
   readonly plan: string;
+  readonly configuration: string;
   readonly folds: number;
   readonly fold: string;
   readonly splits: string;
@@ -34,7 +35,8 @@ export interface TrainingOptions {
 /** Their config entries. */
 export const trainingEntries: Entries<TrainingOptions> = {
   data: entry("", "dataset folder, or file of a dataset group; phantoms without it", { positional: true }),
-  plan: entry("", "plan file of `voxgrad plan`; made by its rules without it"),
+  plan: entry("", "plan file of `voxgrad plan`, or plans.json of nnU-Net; made by its rules without it"),
+  configuration: entry("", "of nnU-Net's plans.json: 2d, 3d_lowres or 3d_fullres, which is meant without it"),
   folds: entry(5, "parts of the cross-validation", { integer: true, min: 2 }),
   fold: entry("0", "part that is held out, from 0; each: one training a part; all: nothing is held out"),
   splits: entry("", "JSON file of splits as nnU-Net's splits_final.json, instead of --folds"),

@@ -4,8 +4,10 @@ import { firstNotFinite } from "../../core/dtype.ts";
 import { VoxgradError } from "../../core/errors.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { leaves } from "../../core/tree.ts";
-import { outputChannels } from "../../imaging/plan/plan.ts";
+import { inputChannels, outputChannels } from "../../imaging/plan/plan.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
+import type { PreviousStage } from "../../imaging/prepare/prepared_case.ts";
+import type { Volume } from "../../imaging/volume/volume.ts";
 import { arange, tensor, zeros } from "../../ops/elementwise/creation.ts";
 import { add, greater, mul, sub, where } from "../../ops/elementwise/elementwise.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
@@ -26,6 +28,11 @@ export interface Task {
 export interface Member extends Task {
   readonly network: Network;
   readonly params: readonly object[];
+  /** Of a plan with a previous stage: the labels that this one gives a scan. */
+  readonly previous?: (
+    image: Volume,
+    options: { signal?: { throwIfAborted(): void }; onProgress?: (done: number, total: number) => void },
+  ) => Promise<PreviousStage>;
 }
 
 /** x [N, K, d, h, w] mirrored along the spatial axes whose flag [3] is above 0. */
@@ -118,7 +125,7 @@ export class Forward {
   constructor(member: Member, batch: number, axes: readonly number[]) {
     const { network, plan, params: { length } } = member;
     this.member = member;
-    this.#shape = [batch, plan.channels.length, ...plan.patch];
+    this.#shape = [batch, inputChannels(plan), ...plan.patch];
     this.#classes = outputsOf(member);
     this.#logits = new Averaged((params, image) => logitsOf(network, params, image), axes);
     this.#features = new Averaged((params, image) => headOf(logitsOf(network, params, image))!.features, axes);

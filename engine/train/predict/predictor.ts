@@ -2,7 +2,7 @@
 import { check } from "../../core/errors.ts";
 import { axisCodes } from "../../imaging/volume/affine.ts";
 import { preprocessImage } from "../../imaging/prepare/preprocess.ts";
-import { outputChannels } from "../../imaging/plan/plan.ts";
+import { inputChannels, outputChannels, preparedSpacing } from "../../imaging/plan/plan.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import { resampledShape, resamplingOrders } from "../../imaging/prepare/resample.ts";
 import { labelsOf, resampledPlanes, SourceVolume, toProbabilities } from "../../imaging/prepare/restore.ts";
@@ -103,7 +103,8 @@ function preparedShape(image: Volume, plan: Plan): Triple {
     const [a, b, c] = plan.transpose.map((k) => [z, y, x][k]);
     return [a, b, c];
   };
-  return resampledShape(along(image.shape), along(image.spacing), plan.spacing);
+  const spacing = along(image.spacing);
+  return resampledShape(along(image.shape), spacing, preparedSpacing(plan, spacing));
 }
 
 /** Throws for configurations whose results have different planes or labels. */
@@ -176,7 +177,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     batch,
     classes: forward.channels(apart),
   });
-  const preparedOf = (image: Volume, plan: Plan): number[] => [plan.channels.length, ...preparedShape(image, plan)];
+  const preparedOf = (image: Volume, plan: Plan): number[] => [inputChannels(plan), ...preparedShape(image, plan)];
   /** Whether features are averaged in place of logits, which would take too much memory. */
   const isApart = (forward: Forward, image: Volume): boolean =>
     slidingWindowCost(preparedOf(image, forward.member.plan), window(forward, false)).bytes > logitMemory &&
@@ -188,9 +189,14 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
     stop();
     const own = forward.member.plan;
     const apart = isApart(forward, image);
-    const { image: data, shape, geometry } = await preprocessImage(image, own);
+    const previous = await forward.member.previous?.(image, {
+      ...(signal && { signal }),
+      ...(onProgress && { onProgress }),
+    });
+    stop();
+    const { image: data, shape, geometry } = await preprocessImage(image, own, previous);
     const slabs = slidingWindowSlabs(
-      { data, shape: [own.channels.length, ...shape] },
+      { data, shape: [inputChannels(own), ...shape] },
       {
         ...window(forward, apart),
         predict: (patches) => forward.run(patches, image.name, stop, apart),
@@ -201,7 +207,8 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       },
     );
     const { cropSize: to, cropSpacing } = geometry;
-    const order = resamplingOrders(1, own.resampling, own.spacing, cropSpacing) as (0 | 1)[];
+    const from = preparedSpacing(own, cropSpacing);
+    const order = resamplingOrders(1, own.resampling, from, cropSpacing) as (0 | 1)[];
     const { backgrounds = 1 } = forward.member.network;
     const planes = resampledPlanes(slabs, { classes: forward.channels(apart), from: shape, to, order });
     return { geometry, backgrounds, planes, ...(apart && { head: forward }) };
@@ -273,7 +280,7 @@ export function predictor(members: readonly Member[], options: SegmentOptions = 
       let [prepared, windows, device, elements] = [0, 0, 0, voxels * (probabilities ? classes : 1)];
       for (const forward of forwards) {
         const own = forward.member.plan;
-        const channels = own.channels.length;
+        const channels = inputChannels(own);
         const apart = isApart(forward, image);
         const shape = preparedShape(image, own);
         const size = voxelCount(shape);

@@ -1,10 +1,6 @@
-/** Finds the images to segment and the networks. */
+/** Finds the images to segment. */
 import { trimSlashes } from "../../core/paths.ts";
 import { platform } from "#platform";
-import { isPath } from "../../platform/sources.ts";
-import type { FileSource } from "../../platform/sources.ts";
-import type { DirectoryHandle } from "../../platform/files/directory_files.ts";
-import { mountFiles } from "../../platform/files/mounts.ts";
 import { listed, VoxgradError } from "../../core/errors.ts";
 import type { DatasetCase } from "../../imaging/dataset/types.ts";
 import { baseName, checkCaseId, contentOf, folderOf, idsOf, imagesIn } from "../../imaging/dataset/files.ts";
@@ -150,87 +146,4 @@ export async function findImages(
     if (!faulty.has(stem)) cases.push({ id, images });
   });
   return cases;
-}
-
-/**
- * The model files of a list of runs: for each run folder its model.safetensors, or those of its folders fold_0, fold_1
- * and so on.
- *
- * @param runs run folders or model files, separated by commas
- * @returns paths, and the folder of each run, which may contain postprocessing.json
- * @throws VoxgradError if a run has no model
- * @example
- * ```ts
- * import { findModels } from "voxgrad/train";
- *
- * const { files } = await findModels("runs/liver"); // ["runs/liver/fold_0/model.safetensors", ...]
- * ```
- */
-export async function findModels(runs: string): Promise<{ files: string[]; folders: string[] }> {
-  const files: string[] = [];
-  const folders: string[] = [];
-  // A folder name may contain a comma.
-  const parts = (await platform.exists(runs)) ? [runs] : runs.split(",").map((part) => part.trim());
-  for (const text of parts.map((part) => trimSlashes(part))) {
-    if (text === "") throw new VoxgradError(`"${runs}": a run is missing; write run folders separated by commas`);
-    if (/\.(safetensors|onnx|json)$/.test(text)) {
-      files.push(text);
-      folders.push(text.includes("/") ? text.slice(0, text.lastIndexOf("/")) : ".");
-      continue;
-    }
-    folders.push(text);
-    const own = `${text}/model.safetensors`;
-    if (await platform.exists(own)) {
-      files.push(own);
-      continue;
-    }
-    const names = (await platform.exists(text)) ? await platform.listFiles(text) : [];
-    const folds: string[] = [];
-    for (const name of names.filter((entry) => /^fold_\d+$/.test(entry))) {
-      const file = `${text}/${name}/model.safetensors`;
-      if (!(await platform.exists(file))) {
-        throw new VoxgradError(
-          `${text}/${name}: it holds no model.safetensors; finish its training, or name the others`,
-        );
-      }
-      folds.push(file);
-    }
-    if (folds.length === 0) {
-      throw new VoxgradError(`${text}: it holds neither model.safetensors nor folders fold_0, fold_1, ...; name a run`);
-    }
-    files.push(...folds.sort((a, b) => a.localeCompare(b, "en", { numeric: true })));
-  }
-  return { files, folders };
-}
-
-/** Where a model is: a model file; or a run folder, by path or as a page's folder handle. */
-export type ModelSource = FileSource | DirectoryHandle;
-
-/** The source, or the path at which a folder handle is mounted. */
-export const mounted = (source: ModelSource): FileSource =>
-  typeof source === "object" && "kind" in source && source.kind === "directory" ? mountFiles(source) : source;
-
-/**
- * The model files of sources, and the run folders among them, as `findModels` finds those of paths.
- *
- * @returns folders: of each source, undefined if it is no folder and has no path
- * @example
- * ```ts
- * import { modelFiles } from "voxgrad/train";
- *
- * const { files } = await modelFiles(["runs/liver"]); // of each fold its model.safetensors
- * ```
- */
-export async function modelFiles(
-  sources: readonly ModelSource[],
-): Promise<{ files: FileSource[]; folders: (string | undefined)[] }> {
-  const files: FileSource[] = [];
-  const folders: (string | undefined)[] = [];
-  for (const each of sources) {
-    const source = mounted(each);
-    const found = isPath(source) ? await findModels(source) : { files: [source], folders: [undefined] };
-    files.push(...found.files);
-    folders.push(...found.folders);
-  }
-  return { files, folders };
 }

@@ -8,7 +8,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import { VERSION } from "../../core/version.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
 import { checkPlan } from "../../imaging/plan/plan_file.ts";
-import { type ModelSource, mounted } from "./find_images.ts";
+import { type ModelSource, mounted } from "./find_models.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { readWeights, saveSealed } from "../../nn/safetensors.ts";
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { platform } from "#platform";
-import { DatasetError } from "../../../engine/imaging/dataset/dataset_json.ts";
+import { DatasetError } from "../../../engine/imaging/dataset/finding.ts";
 import { openDataset } from "../../../engine/imaging/dataset/dataset.ts";
 import { loadCase } from "../../../engine/imaging/dataset/load_case.ts";
 import { writeNifti } from "../../../engine/imaging/mod.ts";

@@ -345,7 +345,7 @@ test("predictor() paints regions, and tells its memory before", async () => {
   );
 });
 
-/** The largest of 26-connected parts, by flooding. */
+/** The largest of 26-connected parts, all of ties, by flooding. */
 function flooded(labels: Uint8Array, [X, Y, Z]: Triple, values: number[]): Uint8Array {
   const part = new Int32Array(labels.length);
   const sizes = [0];
@@ -369,8 +369,8 @@ function flooded(labels: Uint8Array, [X, Y, Z]: Triple, values: number[]): Uint8
     }
     sizes.push(size);
   }
-  const best = sizes.indexOf(Math.max(...sizes.slice(1)), 1);
-  return labels.map((v, i) => (values.includes(v) && part[i] !== best ? 0 : v));
+  const most = Math.max(...sizes);
+  return labels.map((v, i) => (values.includes(v) && sizes[part[i]] !== most ? 0 : v));
 }
 
 test("keepLargestComponent() is the largest part by flooding, in volumes of any density", () => {
