@@ -99,12 +99,12 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
         offsets.push(`let row${v} = i32(${element} / ${columns}u);`, `let column${v} = i32(${element} % ${columns}u);`);
         loads.push(`let iy${v} = y0 + row${v};`, `let ix${v} = x0 + column${v};`);
         loads.push(`let in${v} = inside & (u32(iy${v}) < inHeight) & (u32(ix${v}) < inWidth);`);
-        loads.push(`let at${v} = clamp(iy${v}, 0, lastRow) * i32(inWidth) + clamp(ix${v}, 0, lastColumn);`);
+        loads.push(`let at${v} = clamp(iy${v}, 0, lastRow) * rowStride + clamp(ix${v}, 0, lastColumn);`);
       }
     } else {
       for (let r = 0; r < rows; r++) {
         loads.push(`let inY${r} = inside & (u32(y0 + ${r}) < inHeight);`);
-        loads.push(`let row${r} = clamp(y0 + ${r}, 0, lastRow) * i32(inWidth);`);
+        loads.push(`let row${r} = clamp(y0 + ${r}, 0, lastRow) * rowStride;`);
       }
       for (let c = 0; c < columns; c++) {
         loads.push(`let inX${c} = u32(x0 + ${c}) < inWidth;`, `let column${c} = clamp(x0 + ${c}, 0, lastColumn);`);
@@ -130,10 +130,12 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
       }
     }
     const sums: string[] = [],
+      channels: string[] = [],
       steps: string[] = [];
     for (let c = 0; c < tc; c++) {
       const channel = ci % tc === 0 ? `first + ${c}u` : `min(first + ${c}u, inChannels - 1u)`;
-      steps.push("{", `  let plane = xAt + i32(${channel}) * inVolume;`);
+      channels.push(`let channel${c} = i32(${channel}) * inVolume;`);
+      steps.push("{", `  let plane = xAt + channel${c};`);
       const value = (r: number, column: number): string => `x${r * columns + column}`;
       const used = new Set<string>();
       const products: string[] = [];
@@ -210,10 +212,12 @@ ${sizes.lets}
   let xBase = group * inChannels;
   let xStride = groups * inChannels;
   let lastPlane = i32(inDepth) - 1;
+  ${channels.join("\n  ")}
   let begin = part * perPart;
   let end = begin + perPart;
   let lastTile = tiles - 1u;
   let zBase = i32(kz * dilationZ) - paddingZ;
+  let rowStride = i32(inWidth);
   let lastRow = i32(inHeight) - 1;
   let lastColumn = i32(inWidth) - 1;
   ${offsets.join("\n  ")}
