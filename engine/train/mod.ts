@@ -71,6 +71,7 @@ export { contentDigest } from "./run/provenance.ts";
 export { stepMetrics } from "./loop/pseudo_dice.ts";
 
 export { writeComparison, writeReport } from "./report/report.ts";
+export { writeTensorBoard } from "./report/tensorboard.ts";
 export { openRun, readJson, RunFolder } from "./run/run_folder.ts";
 export { readSource } from "../platform/sources.ts";
 export type { FileSource, SourceBytes } from "../platform/sources.ts";

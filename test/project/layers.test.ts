@@ -135,7 +135,7 @@ const packages: Record<string, readonly string[]> = {
     "jpeg-lossless-decoder-js",
   ],
   "engine/nn": ["fflate"],
-  "engine/train": ["mri", "d3-scale", "fast-png"],
+  "engine/train": ["mri", "d3-scale", "fast-png", "pbf"],
   models: ["pbf"],
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.

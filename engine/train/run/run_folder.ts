@@ -29,6 +29,7 @@ const MEASURED = [
   "figures",
   "tables",
   "report.html",
+  "tensorboard",
 ];
 /** Files written at the start. */
 const DESCRIBED = ["splits.json", "plan.json", MARK];
