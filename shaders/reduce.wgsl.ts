@@ -171,8 +171,7 @@ function head(
   const count = p.outputs * split;
   const { workgroups, row } = fold(count, WORKGROUP, target);
   // Neighboring invocations read neighboring elements.
-  const rowOf = split === 1 ? "i" : p.contiguous ? "i / split" : "i % outputs";
-  const partOf = split === 1 ? "0u" : p.contiguous ? "i % split" : "i / outputs";
+  const [rowOf, partOf] = p.contiguous ? ["i / split", "i % split"] : ["i % outputs", "i / outputs"];
   const make = (): { source: string; sizes: readonly number[] } => {
     const [code, end] = [p.code(), p.epilogue?.code()];
     const sizes = sizesWith({ count, outputs: p.outputs, terms: p.length, split }, code, end);
@@ -249,7 +248,7 @@ ${each(n, (j) => `    total${j} += block${j};`)}
 
 function sumPass(p: ReduceParams, split: number, _first: boolean, _last: boolean, target: Target): Kernel {
   const rest = (code: ReduceCode, end: EpilogueCode | undefined): string =>
-    `${blocks(p, code, "part", split === 1 ? "1u" : "split")}
+    `${blocks(p, code, "part", "split")}
 ${written(p, end)}
 }
 `;
