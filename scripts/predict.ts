@@ -3,7 +3,16 @@
 // settings, by content, so a stopped prediction goes on.
 // `npx voxgrad predict runs/phantom-001 scans labels`
 import { closeDevice } from "../engine/mod.ts";
-import { CaseFaults, checkSpacing, loadCase, writeNifti } from "../engine/imaging/mod.ts";
+import {
+  CaseFaults,
+  checkSpacing,
+  encodeLabels,
+  LABEL_FORMATS,
+  type LabelFormat,
+  loadCase,
+  readSegmentCodes,
+  writeNifti,
+} from "../engine/imaging/mod.ts";
 import {
   choice,
   config,
@@ -38,6 +47,11 @@ const options = config({
   ),
   series: entry("", "where a DICOM folder holds several series: the number of the one that is meant"),
   output: entry("", "folder for the labels, CASE.nii.gz", { positional: true }),
+  format: choice(
+    ["nifti", "seg", "rtstruct", "nrrd", "mha", "mgz"],
+    "of the labels; seg and rtstruct are of DICOM, for scans that are, and nrrd is a segmentation of 3D Slicer",
+  ),
+  codes: entry("", "for --format seg, rtstruct, nrrd: JSON file of codes and colors by the names of labels"),
   step: entry(0.5, "distance of neighboring patches as a fraction of the patch", { min: 0.05, max: 1 }),
   mirror: choice(
     ["model", "none", "xyz", "xy", "xz", "yz", "x", "y", "z"],
@@ -63,6 +77,8 @@ const nnunet: string[] = [];
 const { files, folders } = await findModels(options.run, (path) => nnunet.push(path));
 const configuration = options.configuration || undefined;
 refuseUnused(options, {
+  codes: options.codes !== "" && !["seg", "rtstruct", "nrrd"].includes(options.format) &&
+    "the other formats hold neither codes nor colors",
   postprocess: options.postprocess && folders.length + nnunet.length > 1 &&
     "each of several runs has a rule of its own, and none is applied",
   configuration: nnunet.length === 0 && "a run of voxgrad has one alone",
@@ -78,6 +94,9 @@ const model = await openModel(options.run, {
   ...(options.plan !== "" && { plan: options.plan }),
 });
 const { plan, channels, weightFiles = [] } = model;
+const format = options.format as LabelFormat;
+const named = model.labels.filter(({ value }) => value !== 0);
+const codes = options.codes === "" ? {} : await readSegmentCodes(options.codes, named.map(({ name }) => name));
 const sources = await fileDigests([...files, ...weightFiles, ...(options.plan === "" ? [] : [options.plan])]);
 const settings = { step, batch, mirror: model.mirror };
 if (nnunet.length > 0) {
@@ -96,6 +115,8 @@ const predictions = await openPredictions(options.output, {
     ...settings,
     keepLargest: model.postprocessing?.keepLargest ?? [],
     ...(options.series !== "" && { series: options.series }),
+    ...(format !== "nifti" && { format }),
+    ...(options.codes !== "" && { codes: JSON.stringify(codes) }),
   },
   sources,
   cases,
@@ -110,7 +131,7 @@ const empty: string[] = [];
 let [largest, kept] = [0, 0];
 for (const item of counted(cases, "case")) {
   await faults.try(item.id, async () => {
-    const [file, soft] = [`${item.id}.nii.gz`, `${item.id}_probabilities.nii.gz`];
+    const [file, soft] = [`${item.id}${LABEL_FORMATS[format]}`, `${item.id}_probabilities.nii.gz`];
     const reason = await predictions.reason(item, probabilities ? [file, soft] : [file]);
     if (reason === undefined) return void kept++;
     if (reason !== "new") print(`${item.id}: made again, for ${reason}`);
@@ -129,7 +150,7 @@ for (const item of counted(cases, "case")) {
     if (labels.data.every((value) => value === 0)) empty.push(item.id);
     await predictions.write(item, {
       ...(likely && { [soft]: writeNifti(likely, { dtype: "float32", gzip: true }) }),
-      [file]: writeNifti(labels, { dtype: "uint8", gzip: true }),
+      [file]: await encodeLabels(labels, format, { labels: named, codes, description: plan.dataset || "Segmentation" }),
     });
   });
 }

@@ -39,3 +39,8 @@ declare module "jpeg-lossless-decoder-js" {
     };
   }
 }
+
+declare module "daikon" {
+  const daikon: { readonly Series: { parseImage(view: DataView): unknown } };
+  export default daikon;
+}

@@ -8,6 +8,7 @@ import { seriesGrid } from "./geometry.ts";
 import { frameReader } from "./pixels.ts";
 import { chooseSeries, findSeries, type Series, type SourceFile } from "./series.ts";
 import type { Slice } from "./slice.ts";
+import { readSegmentation } from "./read_segmentation.ts";
 import { straightened } from "./tilt.ts";
 
 /**
@@ -21,7 +22,11 @@ import { straightened } from "./tilt.ts";
  * @throws DicomError naming the file or series, and what is wrong
  */
 export async function readDicom(files: readonly SourceFile[], name: string, series?: string): Promise<Volume> {
-  return readSeries(chooseSeries(await findSeries(files), name, series), name);
+  const found = await findSeries(files);
+  if (found.series.length === 0 && found.segmentations.length === 1) {
+    return readSegmentation(found.segmentations[0], name);
+  }
+  return readSeries(chooseSeries(found, name, series), name);
 }
 
 /** Reads a series that was found. */

@@ -1,5 +1,4 @@
 /** The series in a set of DICOM files. */
-import { listed } from "../../core/errors.ts";
 import { type DataSet, type DicomFile, number, parseDicom, text } from "./dicom_file.ts";
 import { DicomError } from "./dicom_error.ts";
 import { identifyingFields } from "./identity.ts";
@@ -177,14 +176,14 @@ export function chooseSeries(found: FoundSeries, name: string, wanted?: string):
     if (fault) throw fault;
     throw new DicomError(name, "no DICOM image", "the files of a series");
   }
-  const all = series.map(describeSeries);
+  const all = (list: readonly Series[]): string =>
+    list.slice(0, 12).map(describeSeries).concat(list.length > 12 ? [`${list.length} in all`] : []).join("; ");
   if (wanted !== undefined && chosen.length === 0) {
-    throw new DicomError(name, `no series ${wanted.slice(0, 80)}`, `one of ${listed(all)}`);
+    throw new DicomError(name, `no series ${wanted.slice(0, 80)}`, `one of ${all(series)}`);
   }
-  const list = listed(chosen.map(describeSeries));
   throw new DicomError(
     name,
-    `${chosen.length} series (${list})`,
+    `${chosen.length} series (${all(chosen)})`,
     "one: choose it by what stands before the colon (--series of a command, series of readVolume)",
   );
 }

@@ -148,7 +148,7 @@ test("readVolume() names slices that are missing, there twice, or out of line", 
 test("readVolume() lists several series without what identifies a patient, and reads the one that is chosen", async () => {
   const other = { "0020000e UI": "1.2.826.0.1.3680043.10.99", "00200011 IS": 7, "0008103e LO": "Jane's knee" };
   const both = [...three(), ...three(other)];
-  const wanted = /2 series \(4: CT, 3 slice\(s\) of 5 x 4 pixels of 0\.5 x 0\.75 mm, 7: CT/;
+  const wanted = /2 series \(4: CT, 3 slice\(s\) of 5 x 4 pixels of 0\.5 x 0\.75 mm; 7: CT/;
   const text = await message(() => read(both));
   assert.match(text, wanted);
   assert.not.match(text, /Jane|knee|Doe|P-17/);
