@@ -43,8 +43,7 @@ export type { ClassMetrics, MetricOptions, Overlap, Summary } from "./metrics/me
 export { DicomError } from "./dicom/dicom_error.ts";
 export type { Code, SegmentCode } from "./dicom/codes.ts";
 export type { DerivedOptions, DicomLabel } from "./dicom/derived.ts";
-export { writeDicomSeg } from "./dicom/write_segmentation.ts";
-export { writeDicomRtStruct } from "./dicom/write_structures.ts";
+export { writeDicomRtStruct, writeDicomSeg } from "./dicom/write_dicom.ts";
 export { FormatError } from "./volume/format_error.ts";
 export { NiftiError } from "./nifti/nifti_error.ts";
 export { readSegmentCodes } from "./formats/segment_codes.ts";

@@ -17,25 +17,8 @@ import { seriesGrid } from "./geometry.ts";
 import { SEGMENTATION } from "./series.ts";
 import { type ElementList, encodeDicom } from "./write_elements.ts";
 
-/**
- * Encodes a label map of a DICOM series as a DICOM segmentation. It belongs to the study of the series, and each frame
- * refers to the instance that it was made from.
- * Segments have the numbers of the labels' order, names, codes of SNOMED CT and colors. The first and the last slice
- * always have a frame, so that the file alone tells the grid.
- *
- * @param volume of a scan that was read from DICOM
- * @returns the bytes of the file, the same for the same label map, labels and date
- * @throws DicomError for other volumes, and for values that no label has
- * @example
- * ```ts
- * import { readVolume, volumeLike, writeDicomSeg } from "voxgrad/imaging";
- *
- * const scan = await readVolume("scans/patient_01");
- * const bones = volumeLike(scan, Uint8Array.from(scan.data, (value) => Number(value > 300)));
- * const bytes = await writeDicomSeg(bones, { labels: [{ value: 1, name: "bone" }] });
- * ```
- */
-export async function writeDicomSeg(volume: Volume, options: DerivedOptions): Promise<Uint8Array<ArrayBuffer>> {
+/** Encodes a label map as `writeDicomSeg` says. */
+export async function encodeSegmentation(volume: Volume, options: DerivedOptions): Promise<Uint8Array<ArrayBuffer>> {
   const source = checkDerived("DICOM segmentation", volume, options);
   const { labels, codes, date = new Date(), description = "Segmentation" } = options;
   const { turned, slices, own } = onSlices(volume, source);

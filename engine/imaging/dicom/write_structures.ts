@@ -18,24 +18,8 @@ import { onSlices, references } from "./write_segmentation.ts";
 const STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3";
 const STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1";
 
-/**
- * Encodes a label map of a DICOM series as an RT Structure Set: for each label the outlines of its pixels in each
- * slice, as closed planar contours in mm, which refer to the instance of the slice. Holes are contours of their own:
- * filled by the even-odd rule they give the label map back.
- *
- * @param volume of a scan that was read from DICOM
- * @returns the bytes of the file, the same for the same label map, labels and date
- * @throws DicomError for other volumes, and for values that no label has
- * @example
- * ```ts
- * import { readVolume, volumeLike, writeDicomRtStruct } from "voxgrad/imaging";
- *
- * const scan = await readVolume("scans/patient_01");
- * const bones = volumeLike(scan, Uint8Array.from(scan.data, (value) => Number(value > 300)));
- * const bytes = await writeDicomRtStruct(bones, { labels: [{ value: 1, name: "bone" }] });
- * ```
- */
-export async function writeDicomRtStruct(volume: Volume, options: DerivedOptions): Promise<Uint8Array<ArrayBuffer>> {
+/** Encodes a label map as `writeDicomRtStruct` says. */
+export async function encodeStructures(volume: Volume, options: DerivedOptions): Promise<Uint8Array<ArrayBuffer>> {
   const source = checkDerived("RT Structure Set", volume, options);
   const { labels, codes, date = new Date(), description = "Segmentation" } = options;
   const { turned, slices, own } = onSlices(volume, source);

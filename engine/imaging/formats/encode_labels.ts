@@ -2,8 +2,7 @@
 import { VoxgradError } from "../../core/errors.ts";
 import { codeOf, rgbOf } from "../dicom/codes.ts";
 import type { DerivedOptions } from "../dicom/derived.ts";
-import { writeDicomSeg } from "../dicom/write_segmentation.ts";
-import { writeDicomRtStruct } from "../dicom/write_structures.ts";
+import { writeDicomRtStruct, writeDicomSeg } from "../dicom/write_dicom.ts";
 import { gzipStreamed } from "../nifti/gzip.ts";
 import { writeNifti } from "../nifti/write.ts";
 import type { Volume } from "../volume/volume.ts";
