@@ -39,6 +39,8 @@ export {
   saveSafetensors,
   saveSealed,
 } from "./nn/safetensors.ts";
+export { saveTorch } from "./nn/torch_write.ts";
+export type { Content as TorchContent } from "./nn/pickle.ts";
 export { readCheckpoint } from "./nn/checkpoint.ts";
 export type { Checkpoint } from "./nn/checkpoint.ts";
 export type { LoadedTensors, ReadTensors } from "./nn/safetensors.ts";

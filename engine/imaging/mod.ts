@@ -81,6 +81,7 @@ export { fingerprintDataset } from "./planner/fingerprint.ts";
 export type { CaseFingerprint, ChannelFingerprint, Fingerprint } from "./planner/fingerprint.ts";
 export { perDecoderStage, perStage, plannedNetworks, registerNetworkRules } from "./plan/network_rules.ts";
 export type { NetworkEntryCheck, NetworkRules } from "./plan/network_rules.ts";
+export { nnunetFromPlan } from "./plan/nnunet_export.ts";
 export { nnunetDataset, planFromNnunet, readPlanFor } from "./plan/nnunet_plans.ts";
 export type { PlannedDataset } from "./plan/nnunet_plans.ts";
 export { inputChannels, outputChannels } from "./plan/plan.ts";

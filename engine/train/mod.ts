@@ -42,7 +42,7 @@ export type { Bins, HistogramGroup, HistogramPanel } from "./plot/histogram.ts";
 export { findImages } from "./run/find_images.ts";
 export { findModels, modelFiles } from "./run/find_models.ts";
 export type { ModelSource } from "./run/find_models.ts";
-export { nnunetPostprocessing } from "./predict/nnunet_postprocessing.ts";
+export { nnunetPostprocessing, nnunetRule } from "./predict/nnunet_postprocessing.ts";
 export { openNnunetResult } from "./run/nnunet_result.ts";
 export type { ReadableFile } from "./run/nnunet_paths.ts";
 export type { NamedJson, NnunetResult } from "./run/nnunet_result.ts";

@@ -85,8 +85,27 @@ test("export writes an ONNX model with its plan, which predict takes as the run 
   };
   await refused(["run", "all.onnx"], /run holds 2 networks; name one: run\/fold_0/);
   await refused(["run/fold_0", "network.pt"], /name of a file that ends with \.onnx/);
+  await refused(["run/fold_0", "--nnunet", "trained", "--batch", "2"], /--nnunet writes another format/);
   const plan = await predict(["run/fold_1", "scans/a.nii.gz", "other", "--plan", "run/fold_1/model.safetensors"]);
   assert.match(plan.output, /plan is for ONNX models and those of TensorFlow\.js; this model holds its own/);
+});
+
+test("export --nnunet writes a training of nnU-Net, which predict takes as the run that it came from", async () => {
+  const trained = "results/Dataset001_Test/nnUNetTrainer__nnUNetPlans__3d_fullres";
+  const written = await command("export", ["run", "--nnunet", trained, "--mirror", "xy"]);
+  assert.is(written.code, 0, written.output);
+  assert.match(written.output, /nnUNetv2_predict_from_modelfolder -i SCANS -o LABELS -m results.* -f 0 1/);
+  for (const [run, out] of [["results/Dataset001_Test", "from_nnunet"], ["run", "from_folds"]]) {
+    const { code, output } = await predict([run, "scans/a.nii.gz", out, ...(run === "run" ? ["--mirror", "xy"] : [])]);
+    assert.is(code, 0, output);
+    if (run !== "run") assert.match(output, /nnU-Net: test, 3d_fullres, plainConvUNet; mirrors xy/);
+  }
+  assert.equal([...(await labels("from_nnunet/a.nii.gz")).data], [...(await labels("from_folds/a.nii.gz")).data]);
+  const again = await predict(["results/Dataset001_Test", "scans/a.nii.gz", "from_nnunet"]);
+  assert.match(again.output, /1 of 1 cases are there already/);
+  const twice = await command("export", ["run", "--nnunet", trained]);
+  assert.is(twice.code, 1);
+  assert.match(twice.output, /plans\.json is there; name a new folder/);
 });
 
 test("predict resumes where it stopped, with folds, mirrors and probabilities", async () => {

@@ -1,12 +1,14 @@
 /** nnU-Net's postprocessing.pkl as a rule for the largest components. */
 import { show, VoxgradError } from "../../core/errors.ts";
 import type { Plan } from "../../imaging/plan/plan.ts";
+import { pickle, PythonName } from "../../nn/pickle.ts";
 import { readPickle } from "../../nn/read_pickle.ts";
 import type { SourceBytes } from "../../platform/sources.ts";
 import type { Postprocessing, PostprocessingStep } from "./postprocess.ts";
 
-const KEEP_LARGEST =
-  "nnunetv2.postprocessing.remove_connected_components.remove_all_but_largest_component_from_segmentation";
+const MODULE = "nnunetv2.postprocessing.remove_connected_components";
+const FUNCTION = "remove_all_but_largest_component_from_segmentation";
+const KEEP_LARGEST = `${MODULE}.${FUNCTION}`;
 
 /** Label values of a number, a region (a tuple), or a list of them. */
 function valuesOf(stored: unknown, file: string): number[] {
@@ -52,4 +54,21 @@ export async function nnunetPostprocessing(
     return { name: values.map((value) => plan.labels[value] ?? `label ${value}`).join(", "), values };
   });
   return { format: "voxgrad postprocessing 1", keepLargest, cases: plan.fingerprint.cases, dice: [] };
+}
+
+/**
+ * A rule as nnU-Net's postprocessing.pkl, for nnUNetv2_apply_postprocessing.
+ *
+ * @example
+ * ```ts
+ * import { nnunetRule, RunFolder } from "voxgrad/train";
+ *
+ * const bytes = nnunetRule({ keepLargest: [{ name: "liver", values: [1] }] });
+ * await new RunFolder("runs/mine").write("postprocessing.pkl", bytes);
+ * ```
+ */
+export function nnunetRule({ keepLargest }: Pick<Postprocessing, "keepLargest">): Uint8Array<ArrayBuffer> {
+  const functions = keepLargest.map(() => new PythonName(MODULE, FUNCTION));
+  const settings = keepLargest.map(({ values }) => ({ labels_or_regions: values }));
+  return pickle([functions, settings], () => "");
 }
