@@ -106,7 +106,9 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const sizes = sizesOf({ groups, parts, share, length }, {}, { eps: p.eps });
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
     const last = "output" in to;
-    const [squared, counted] = lanes > 1 ? ["squares[leader]", "counts[leader]"] : ["square", "count"];
+    const [whole, rest, squared, counted] = lanes > 1
+      ? ["means[leader]", "rests[leader]", "squares[leader]", "counts[leader]"]
+      : ["pivot", "mean", "square", "count"];
     const source = (): string =>
       wgsl`${x.enable}
 ${x.declarations()}
@@ -138,8 +140,14 @@ ${text((at) => x.load("x", at))}
 #endif
 #endif
   if ((lane == 0u) & (flat < groups)) {
-    result[group * 2u] = ${lanes > 1 ? "means[leader]" : "vg_exact(pivot + mean)"};
-    result[group * 2u + 1u] = ${last ? `vg_rsqrt(${squared} / ${counted} + eps)` : squared};
+#if ${last}
+    result[group * 2u] = ${whole} + ${rest};
+    result[group * 2u + 1u] = vg_rsqrt(${squared} / ${counted} + eps);
+#else
+    result[group * 3u] = ${whole};
+    result[group * 3u + 1u] = ${rest};
+    result[group * 3u + 2u] = ${squared};
+#endif
   }
 }
 `;
@@ -185,18 +193,20 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
   // A row has at most as many parts as lanes.
   const merge = (load: (at: string) => string): string =>
     `  let part = min(lane, parts - 1u);
-  let at = (group * parts + part) * 2u;
+  let at = (group * parts + part) * 3u;
   let count = select(0f, f32(min(share, length - part * share)), lane < parts);
   let pivot = ${load("at")};
-  let mean = 0f;
-  let square = select(0f, ${load("at + 1u")}, lane < parts);`;
+  let mean = ${load("at + 1u")};
+  let square = select(0f, ${load("at + 2u")}, lane < parts);`;
+  const meanOf = (load: (at: string) => string): string => load("(first + part) * 3u");
+  const restOf = (load: (at: string) => string): string => load("(first + part) * 3u + 1u");
   const mergeAlone = (load: (at: string) => string): string =>
     `  let first = group * parts;
-  let origin = ${load("first * 2u")};
+  let origin = ${load("first * 3u")};
   let count = f32(length);
   var total = 0f;
   for (var part = 0u; part < parts; part++) {
-    total += f32(min(share, length - part * share)) * (${load("(first + part) * 2u")} - origin);
+    total += f32(min(share, length - part * share)) * (${meanOf(load)} - origin + ${restOf(load)});
   }
   // Rounded, and off if the first part is: what it is off by is measured along with the squares.
   let pivot = vg_exact(origin + total / count);
@@ -204,9 +214,9 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
   var square = 0f;
   for (var part = 0u; part < parts; part++) {
     let values = f32(min(share, length - part * share));
-    let d = ${load("(first + part) * 2u")} - pivot;
+    let d = ${meanOf(load)} - pivot + ${restOf(load)};
     mean += values * d;
-    square += ${load("(first + part) * 2u + 1u")} + values * d * d;
+    square += ${load("(first + part) * 3u + 2u")} + values * d * d;
   }
   mean /= count;
   square -= count * mean * mean;`;
@@ -216,7 +226,7 @@ ${each((t) => `    let d${t} = v${t} - own;`)}
   if (parts === 1) return { temps: [], dispatches: [kernel("moments", input, output, read, rows, lanes, flops)] };
   const between: Slot = { temp: 0 };
   return {
-    temps: [8 * rows * parts],
+    temps: [12 * rows * parts],
     dispatches: [
       kernel("moments.parts", input, between, read, rows * parts, lanes, flops),
       lanes === 1
