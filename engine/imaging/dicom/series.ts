@@ -59,15 +59,21 @@ interface Group extends Omit<Series, "id" | "slices" | "identifying" | "files"> 
 /**
  * Finds the series in files, reading each once. DICOMDIR, reports and files that are not DICOM are passed over.
  *
- * @throws DicomError for a file that is called a DICOM file, or begins as one, and cannot be parsed
+ * @throws DicomError for a file that is called as DICOM files are, or begins as one, and cannot be parsed
  */
 export async function findSeries(files: readonly SourceFile[]): Promise<FoundSeries> {
   const groups: Group[] = [];
   const faults: DicomError[] = [];
   const segmentations: SourceFile[] = [];
+  const others: string[] = [];
+  const patterns = new Set<string>();
   for (const source of files) {
     const bytes = await source.read();
-    if (!isDicom(bytes) && !hasDicomEnding(source.name)) continue;
+    if (!isDicom(bytes) && !hasDicomEnding(source.name)) {
+      others.push(source.name);
+      continue;
+    }
+    patterns.add(patternOf(source.name));
     const file = parseDicom(bytes, source.name);
     const { elements } = file;
     const sopClass = text(elements, "x00080016") ?? text(elements, "x00020002") ?? "";
@@ -90,8 +96,16 @@ export async function findSeries(files: readonly SourceFile[]): Promise<FoundSer
     }
     for (const slice of slices) add(groups, slice, source, file, sopClass);
   }
+  // Passing over the last slice would cut the volume.
+  const broken = others.find((name) => patterns.has(patternOf(name)));
+  if (broken !== undefined) {
+    throw new DicomError(broken, "no DICOM file, called as the DICOM files beside it", "it intact, or not there");
+  }
   return { series: named(groups), faults, segmentations };
 }
+
+/** A name with its numbers left out: IM# of IM0012. */
+const patternOf = (name: string): string => name.replace(/\d+/g, "#");
 
 const hasImage = ({ elements }: DataSet): boolean =>
   ["x7fe00010", "x7fe00008", "x7fe00009", "x00280010"].some((tag) => elements[tag] !== undefined);

@@ -46,9 +46,14 @@ export function zipEntries(bytes: Uint8Array<ArrayBuffer>, name: string): ZipEnt
     const [sum, packed, size] = [16, 20, 24].map((offset) => view.getUint32(at + offset, true));
     const [length, extra, comment] = [28, 30, 32].map((offset) => view.getUint16(at + offset, true));
     const local = view.getUint32(at + 42, true);
-    const file = new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + length));
+    const named = bytes.subarray(at + 46, at + 46 + length);
+    const file = new TextDecoder().decode(named);
     at += 46 + length + extra + comment;
-    if (file.endsWith("/")) continue;
+    // A name that differs from the one before the file is damaged: it decides whether the file is passed over.
+    const inPlace = local + 30 + length <= bytes.length && view.getUint32(local, true) === 0x04034b50 &&
+      view.getUint16(local + 26, true) === length && named.every((byte, k) => bytes[local + 30 + k] === byte);
+    if (!inPlace) throw refuse(`${file} at a place where no such file is`, "the whole ZIP file");
+    if (file.endsWith("/") && size === 0) continue;
     if (flags & 1) throw refuse(`an encrypted file, ${file}`, "files without a password");
     if (method !== 0 && method !== 8) throw refuse(`${file} packed by method ${method}`, "deflated or stored files");
     if (size > LARGEST_RATIO * packed + 64) {
@@ -60,9 +65,6 @@ export function zipEntries(bytes: Uint8Array<ArrayBuffer>, name: string): ZipEnt
     found.push({
       name: file,
       read: () => {
-        if (local + 30 > bytes.length || view.getUint32(local, true) !== 0x04034b50) {
-          throw refuse(`${file} at a place where no file is`, "the whole ZIP file");
-        }
         const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
         if (start + packed > bytes.length) throw refuse(`${file}, which ends too early`, "the whole ZIP file");
         const stored = bytes.subarray(start, start + packed);
@@ -83,5 +85,6 @@ export function zipEntries(bytes: Uint8Array<ArrayBuffer>, name: string): ZipEnt
       },
     });
   }
+  if (at !== end) throw refuse("a directory of another length", "the whole ZIP file");
   return found;
 }

@@ -130,6 +130,8 @@ test("readVolume() passes over DICOMDIR and other files, and names what has no i
   assert.equal(volume.shape, [5, 4, 3]);
   const report = dicomFile({ "00080016 UI": "1.2.840.10008.5.1.4.1.1.88.33", "00080018 UI": "1.2" });
   await refuses(() => read([report]), /no image \(SOP class 1\.2\.840\.10008\.5\.1\.4\.1\.1\.88\.33\)/);
+  const broken = [...three(), new Uint8Array(0)];
+  await refuses(() => readVolume(files(broken)), /IM0004: got no DICOM file, called as the DICOM files beside it/);
   await refuses(() => readVolume(files([text], ["scan.dcm"])), /scan\.dcm: got 18 bytes that are no DICOM elements/);
 });
 
