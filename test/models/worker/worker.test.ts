@@ -1,6 +1,6 @@
 /** A model in a thread of Node: the same object, results and errors, and a free main thread. */
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { readNifti } from "../../../engine/imaging/mod.ts";
 import { openModel as openHere } from "../../../models/mod.ts";
 import { openModel } from "../../../models/worker/mod.ts";
 import { failure, message } from "../../helpers/refuse.ts";
+import { ctSlice, dicomFile } from "../../imaging/dicom/dicom_files.ts";
 import { smallModel } from "../open/small_models.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-worker-"));
@@ -52,6 +53,28 @@ test("segment() in a worker takes files, bytes, Blobs and lists, and moves only 
   assert.is(scan.length > 0 && image.data.length, 15 * 17 * 9);
   assert.equal((await model.segment(moved, { transfer: true })).labels.data, wanted.labels.data);
   assert.is(moved.length, 0);
+});
+
+test("segment() takes a DICOM series as a folder, a list and a FileList, here and in a worker", async () => {
+  const series = join(folder, "series");
+  await mkdir(series);
+  const slices = Array.from({ length: 9 }, (_, z) => {
+    const pixels = Array.from(image.data.subarray(z * 255, (z + 1) * 255), (v) => Math.round(100 * v));
+    const place = { columns: 15, rows: 17, number: z + 1, position: [0, 0, z], pixels };
+    return dicomFile(ctSlice(place, { "00280030 DS": [1, 1], "00180050 DS": 1 }));
+  });
+  for (const [z, bytes] of slices.entries()) await writeFile(join(series, `IM${z}`), bytes);
+  const files = slices.map((bytes, z) => new File([bytes], `IM${z}`));
+  const near = await openHere(weights);
+  const { labels } = await near.segment(series);
+  const inPage = await near.segment({ [Symbol.iterator]: () => files[Symbol.iterator]() });
+  near.dispose();
+  await vg.closeDevice();
+  assert.equal(labels.dicom!.slices.length, 9);
+  assert.equal(inPage.labels.data, labels.data);
+  for (const scan of [series, files]) assert.equal((await model.segment(scan)).labels.data, labels.data);
+  const { labels: far } = await model.segment(series);
+  assert.equal([far.shape, far.affine, far.dicom], [labels.shape, labels.affine, labels.dicom]);
 });
 
 test("segment() in a worker ends by its signal, with its reason, and others go on", async () => {
