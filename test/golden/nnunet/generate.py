@@ -233,7 +233,8 @@ def before_architecture(kwargs, configuration):
 
 def plans_of(dataset, reader, transpose, configurations, properties):
     backward = [transpose.index(k) for k in range(3)]
-    spacing = [SPACING[2 - k] for k in transpose]
+    # The scans are of another spacing than the median case.
+    spacing = [1.1 * SPACING[2 - k] for k in transpose]
     return {
         "dataset_name": dataset,
         "plans_name": "nnUNetPlans",
@@ -463,13 +464,15 @@ def write_volume(path, data, dtype, affine):
 
 
 def scan(seed, channels, shape):
-    """Smooth noise with a border and a hole of zeros; [channels, z, y, x]."""
+    """Smooth noise with a border, a corner and a hole of zeros; [channels, z, y, x]."""
     random = np.random.RandomState(seed)
     noise = random.normal(size=(channels, *shape))
     smooth = np.stack([ndimage.gaussian_filter(x, 1.5) for x in noise])
     data = np.round(smooth / smooth.std() * 120 + 300)
     data[:, :2] = data[:, :, :1] = data[..., -3:] = 0
     data[:, 6:8, 4:7, 5:9] = 0
+    places = np.indices(shape)
+    data[:, (places / np.array(shape)[:, None, None, None]).sum(0) > 2.1] = 0
     return data
 
 

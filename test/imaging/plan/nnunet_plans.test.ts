@@ -51,7 +51,7 @@ test("planFromNnunet() takes axes, channels, labels, resampling and network", ()
   assert.equal(fingerprint, {
     cases: 7,
     medianShape: [11, 17, 21],
-    medianSpacing: [3.1, 0.8, 0.9],
+    medianSpacing: [3.1, 0.8, 0.9].map((mm) => 1.1 * mm),
     medianPreparedShape: [20, 20, 20],
   });
 });
@@ -68,7 +68,7 @@ test("planFromNnunet() reads plans without architecture, and slices as one voxel
     decoderConvsPerStage: [1, 1],
   });
   const flat = planOf("2d");
-  assert.equal([flat.configuration, flat.patch, flat.spacing], ["2d", [1, 16, 12], [3.1, 0.7, 1]]);
+  assert.equal([flat.configuration, flat.patch, flat.spacing], ["2d", [1, 16, 12], [1.1 * 3.1, 0.7, 1]]);
   assert.equal(flat.network.kernels, [[1, 3, 3], [1, 3, 3], [1, 3, 3]]);
   assert.equal(flat.network.strides, [[1, 1, 1], [1, 2, 2], [1, 2, 2]]);
 });
