@@ -545,7 +545,9 @@ def main():
     # Regions; four channels of other normalizations; scans that are turned to RAS; residual encoders.
     turned = np.array([[-SPACING[0], 0, 0, 9], [0, SPACING[1], 0, 8], [0, 0, -SPACING[2], 7], [0, 0, 0, 1]])
     image = scan(2, 4, (19, 13, 17))
-    image[3] = np.clip(image[3] / 3, 0, 255).round()
+    # Of no channel the others drown in: small values where nothing normalizes, all colors.
+    image[1] = (image[1] / 100).round()
+    image[3] = np.clip((image[3] - 150) * 1.2, 0, 255).round()
     stored = image[:, ::-1, :, ::-1]
     for c in range(4):
         write_volume(f"{HERE}/scans_ras/case_{c:04d}.nii.gz", stored[c], np.int16, turned)
