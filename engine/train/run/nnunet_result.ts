@@ -154,16 +154,18 @@ export async function openNnunetResult(
 ): Promise<NnunetResult> {
   if (isPath(source) && !/\.zip$/i.test(source)) return openPath(trimSlashes(source), options.configuration);
   const read = await readSource(source);
+  if (isCheckpoint(read.bytes)) return alone(source, read.name);
   const tree = zipTree(read);
   const files = (): readonly string[] => isPath(source) ? [source] : [];
-  if ((await configurationsIn(tree, "", 3)).length === 0 && (await holdsPickle(tree))) return alone(source, read.name);
   const folder = chosenOf(await configurationsIn(tree, "", 3), tree.name, options.configuration);
   return resultIn(tree, folder, { files });
 }
 
-/** torch.save writes a zip too. */
-const holdsPickle = async (tree: Tree): Promise<boolean> =>
-  (await Promise.all((await tree.list("")).map((folder) => tree.list(folder)))).some((n) => n.includes("data.pkl"));
+/** torch.save writes a zip too, and this file first. */
+const isCheckpoint = (bytes: Uint8Array): boolean => {
+  const name = bytes.subarray(30, 30 + (bytes[26] | (bytes[27] << 8)));
+  return /(^|\/)data\.pkl$/.test(new TextDecoder().decode(name));
+};
 
 /** A checkpoint without its folder. */
 const alone = (source: FileSource, name: string): NnunetResult => ({
