@@ -18,6 +18,34 @@ export interface DecodedFrame {
 
 type Decode = (frame: Uint8Array<ArrayBuffer>) => Promise<DecodedFrame>;
 
+/** A decoder compiled from C++. */
+interface NativeDecoder {
+  getEncodedBuffer(length: number): Uint8Array;
+  decode(): void;
+  getDecodedBuffer(): Uint8Array;
+  getFrameInfo(): { width: number; height: number; componentCount: number; bitsPerSample: number };
+  delete(): void;
+}
+
+interface LosslessDecoder {
+  decode(buffer: ArrayBuffer, offset: number, length: number): Uint8Array | Uint16Array;
+  readonly frame: { dimX: number; dimY: number; numComp: number; precision: number };
+}
+
+interface BaselineDecoder {
+  parse(bytes: Uint8Array): void;
+  readonly width: number;
+  readonly height: number;
+  readonly components: readonly unknown[];
+  getData(width: number, height: number): Uint8Array;
+}
+
+// Their own types, where there are any, differ from host to host.
+const makeCharLs = charLs as unknown as (options: object) => Promise<{ JpegLSDecoder: new () => NativeDecoder }>;
+const makeOpenJpeg = openJpeg as unknown as (options: object) => Promise<{ J2KDecoder: new () => NativeDecoder }>;
+const Lossless = Decoder as unknown as new () => LosslessDecoder;
+const { JpegImage } = jpegBaseline as unknown as { JpegImage: new () => BaselineDecoder };
+
 function native(decoder: NativeDecoder, frame: Uint8Array): DecodedFrame {
   try {
     decoder.getEncodedBuffer(frame.length).set(frame);
@@ -33,7 +61,7 @@ function native(decoder: NativeDecoder, frame: Uint8Array): DecodedFrame {
 
 // They would print what they find on the console.
 const quiet = { print: () => undefined, printErr: () => undefined };
-const [charLsModule, openJpegModule] = [once(() => charLs(quiet)), once(() => openJpeg(quiet))];
+const [charLsModule, openJpegModule] = [once(() => makeCharLs(quiet)), once(() => makeOpenJpeg(quiet))];
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
@@ -44,7 +72,7 @@ const jpeg2000: Decode = async (frame) => native(new (await openJpegModule()).J2
 const jpegLs: Decode = async (frame) => native(new (await charLsModule()).JpegLSDecoder(), frame);
 
 const jpegLossless: Decode = async (frame) => {
-  const decoder = new Decoder();
+  const decoder = new Lossless();
   const { buffer, byteOffset, byteLength } = frame;
   const data = decoder.decode(buffer, byteOffset, byteLength);
   const { dimX: width, dimY: height, numComp: components, precision: bits } = decoder.frame;
@@ -62,7 +90,7 @@ const jpeg: Decode = async (frame) => {
   if (precisionOf(frame) !== 8) {
     throw new Error("samples of 8 bits are read, others are not; decompress it by dcmdjpeg");
   }
-  const decoder = new jpegBaseline.JpegImage();
+  const decoder = new JpegImage();
   decoder.parse(frame);
   const { width, height, components } = decoder;
   return { width, height, components: components.length, bits: 8, data: decoder.getData(width, height) };
