@@ -161,18 +161,21 @@ export function loadCheckpoint(bytes: Uint8Array): {
 
 /** The files of a zip, which torch.save does not compress. */
 function stored(bytes: Uint8Array): ReadonlyMap<string, Uint8Array> {
-  let packed = "";
+  let packed: string | undefined;
+  let seen = 0;
   try {
     const files = unzipSync(bytes, {
       filter({ name, compression, size, originalSize }) {
+        // An entry takes 46 bytes and more; the directory of a damaged zip may count billions.
+        if (++seen > bytes.length / 46) throw new Error("it counts more files than it can hold");
         if (compression !== 0 || size !== originalSize) packed = name;
-        return packed === "";
+        return packed === undefined;
       },
     });
     const sums = checksums(bytes);
     const broken = Object.keys(files).find((name) => crc32(files[name]) !== sums.get(name));
     if (broken !== undefined) throw new Error(`the checksum of ${show(broken)} is wrong`);
-    if (packed === "") return new Map(Object.entries(files));
+    if (packed === undefined) return new Map(Object.entries(files));
   } catch (error) {
     throw new VoxgradError(`the zip is damaged: ${(error as Error).message}`, { cause: error });
   }

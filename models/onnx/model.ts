@@ -137,6 +137,13 @@ function modelOf(
   const odd = free.find(({ type }) => type === null);
   if (odd) throw new UnsupportedOnnx(`the input ${show(odd.name)}, which is no tensor`, name);
   const infos = { inputs: free.map(described), outputs: graph.outputs.map(described) };
+  const rewritten = (weights: ReadonlyMap<string, Weights>, entries?: Readonly<Record<string, string>>): Uint8Array => {
+    try {
+      return withWeights(bytes, weights, entries);
+    } catch (error) {
+      throw new VoxgradError(`openOnnx: ${name} is damaged: ${(error as Error).message}`, { cause: error });
+    }
+  };
   return {
     params: Object.fromEntries(trained.map((each) => [each, toTensor(stored.get(each))])),
     ...infos,
@@ -158,13 +165,13 @@ function modelOf(
         const data = await checkedParam(each, params, stored).data() as Float32Array;
         return [each, { type: stored.get(each)!.type, shape: stored.get(each)!.shape, data }] as const;
       }));
-      return withWeights(bytes, new Map([...weights, ...otherWeights(graph, stored, trained)]), metadata);
+      return rewritten(new Map([...weights, ...otherWeights(graph, stored, trained)]), metadata);
     },
     strip() {
       const elsewhere = trained.map((each) =>
         [each, { type: stored.get(each)!.type, shape: stored.get(each)!.shape }] as const
       );
-      return withWeights(bytes, new Map<string, Weights>([...elsewhere, ...otherWeights(graph, stored, trained)]));
+      return rewritten(new Map<string, Weights>([...elsewhere, ...otherWeights(graph, stored, trained)]));
     },
   };
 }

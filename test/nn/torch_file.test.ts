@@ -90,6 +90,13 @@ test("readWeights() refuses shapes beyond the numbers of the file, and structure
   await refused(zipSync({ "a/data.pkl": bytes("}.") }, { level: 9 }), /is compressed|no weights/);
   await refused(zipSync({ other: bytes("}.") }, { level: 0 }), /holds no data\.pkl/);
   await refused(bytes("PK", 3, 4), /the zip is damaged|holds no data\.pkl/);
+  // A zip64 directory that counts 2^31 files is not walked through.
+  const many = new Uint8Array(readFileSync(`${folder}checkpoint.pth`));
+  const view = new DataView(many.buffer);
+  const wide = many.length - 22 - 20 - 56;
+  assert.is(view.getUint32(wide, true), 0x06064b50);
+  view.setUint32(wide + 32, 2 ** 31, true);
+  await refused(many, /it counts more files than it can hold/);
 });
 
 test("readWeights() tells damage by checksums, in 400 files", async () => {

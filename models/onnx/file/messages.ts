@@ -68,17 +68,23 @@ export interface OnnxFile {
 
 type OnField<T> = (field: number, result: T, file: PbfReader) => void;
 
+/** Refuses fields of types that protobuf does not have; readers go by the field's number. */
+const checked = <T>(onField: OnField<T>): OnField<T> => (field, result, file) => {
+  if (![0, 1, 2, 5].includes(file.type)) throw new Error(`a field is of the type ${file.type}`);
+  onField(field, result, file);
+};
+
 /** A message within another. */
 function inner<T>(file: PbfReader, onField: OnField<T>, result: T): T {
   const end = file.readVarint() + file.pos;
   if (!(end <= file.length)) throw new Error("a message ends within a field");
-  file.readFields(onField, result, end);
+  file.readFields(checked(onField), result, end);
   if (file.pos !== end) throw new Error("a field reaches beyond its message");
   return result;
 }
 function whole<T>(bytes: Uint8Array, onField: OnField<T>, result: T): T {
   const file = new PbfReader(bytes);
-  file.readFields(onField, result);
+  file.readFields(checked(onField), result);
   if (file.pos > bytes.length) throw new Error("the file ends within a field");
   return result;
 }
