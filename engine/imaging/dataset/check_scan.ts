@@ -69,8 +69,8 @@ export async function checkScan(path: string): Promise<{ scans: string[]; findin
     const files = paths.map((name) => ({ name, read: () => platform.readFile(name) }));
     const all = await (await otherReaders(place)).listSeries(files, place);
     if (all.length === 0) note("error", place, "no DICOM image is in it", "Name the folder of a series");
-    for (const { text, syntax, read } of all) {
-      await check(syntax === "" ? text : `series ${text}, ${syntax}`, read, syntax === "" && scans.length > 0);
+    for (const { text, syntax, other, read } of all) {
+      await check(syntax === "" ? text : `series ${text}, ${syntax}`, read, other && scans.length > 0);
     }
   }
   return { scans, findings };

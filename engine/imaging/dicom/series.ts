@@ -59,9 +59,15 @@ interface Group extends Omit<Series, "id" | "slices" | "identifying" | "files"> 
 /**
  * Finds the series in files, reading each once. DICOMDIR, reports and files that are not DICOM are passed over.
  *
- * @throws DicomError for a file that is called as DICOM files are, or begins as one, and cannot be parsed
+ * @param onDamage called for a file that is called as DICOM files are, or begins as one, and cannot be parsed; which
+ *   series it belongs to is not known. Default: throws
  */
-export async function findSeries(files: readonly SourceFile[]): Promise<FoundSeries> {
+export async function findSeries(
+  files: readonly SourceFile[],
+  onDamage: (fault: DicomError) => void = (fault) => {
+    throw fault;
+  },
+): Promise<FoundSeries> {
   const groups: Group[] = [];
   const faults: DicomError[] = [];
   const segmentations: SourceFile[] = [];
@@ -74,7 +80,14 @@ export async function findSeries(files: readonly SourceFile[]): Promise<FoundSer
       continue;
     }
     patterns.add(patternOf(source.name));
-    const file = parseDicom(bytes, source.name);
+    let file: DicomFile;
+    try {
+      file = parseDicom(bytes, source.name);
+    } catch (fault) {
+      if (!(fault instanceof DicomError)) throw fault;
+      onDamage(fault);
+      continue;
+    }
     const { elements } = file;
     const sopClass = text(elements, "x00080016") ?? text(elements, "x00020002") ?? "";
     if (sopClass === DIRECTORY) continue;
@@ -99,7 +112,7 @@ export async function findSeries(files: readonly SourceFile[]): Promise<FoundSer
   // Passing over the last slice would cut the volume.
   const broken = others.find((name) => patterns.has(patternOf(name)));
   if (broken !== undefined) {
-    throw new DicomError(broken, "no DICOM file, called as the DICOM files beside it", "it intact, or not there");
+    onDamage(new DicomError(broken, "no DICOM file, called as the DICOM files beside it", "it intact, or not there"));
   }
   return { series: named(groups), faults, segmentations };
 }

@@ -3,6 +3,7 @@ import { platform } from "#platform";
 import { trimSlashes } from "../../core/paths.ts";
 import { type FolderFile, type FolderSource, mountFiles } from "../../platform/files/mounts.ts";
 import { type FileSource, readSource } from "../../platform/sources.ts";
+import type { DicomError } from "../dicom/dicom_error.ts";
 import { readDicom, readSeries } from "../dicom/read_dicom.ts";
 import { isDicom } from "../dicom/is_dicom.ts";
 import { describeSeries, findSeries, type SourceFile } from "../dicom/series.ts";
@@ -35,13 +36,14 @@ export const otherFormats: OtherFormats = {
   },
 
   async listSeries(files, name) {
-    const { series, faults } = await findSeries(files);
+    const damaged: DicomError[] = [];
+    const { series, faults } = await findSeries(files, (fault) => damaged.push(fault));
     const listed = series.map((each): ListedSeries => ({
-      ...{ text: describeSeries(each), syntax: each.syntax, identifying: each.identifying },
+      ...{ text: describeSeries(each), syntax: each.syntax, identifying: each.identifying, other: false },
       read: () => readSeries(each, name),
     }));
-    const broken = faults.map((fault): ListedSeries => ({
-      ...{ text: fault.file, syntax: "", identifying: [] },
+    const broken = [...damaged, ...faults].map((fault): ListedSeries => ({
+      ...{ text: fault.file, syntax: "", identifying: [], other: !damaged.includes(fault) },
       read: () => Promise.reject(fault),
     }));
     return [...listed, ...broken];
@@ -55,7 +57,7 @@ async function besideBytes(header: Uint8Array, path: string): Promise<Uint8Array
   return file === undefined ? undefined : platform.readFile(file);
 }
 
-/** The DICOM series in an archive, or its one image of another format. */
+/** The DICOM series in an archive. */
 async function readArchive(bytes: Uint8Array, name: string, series?: string): Promise<Volume> {
   const entries = zipEntries(plainBytes(bytes), name).filter((entry) => !/(^|\/)(\.|__MACOSX\/)/.test(entry.name));
   const files: SourceFile[] = entries.map((entry) => ({

@@ -9,8 +9,10 @@ import type { Volume } from "../volume/volume.ts";
 export interface ListedSeries {
   /** Its number, modality, slices and pixels, without what identifies a patient. */
   readonly text: string;
-  /** How its pixels are stored. */
+  /** How its pixels are stored; "" for a file that is no part of a series. */
   readonly syntax: string;
+  /** Whether it is a whole file without a volume, which may be meant to lie beside series. */
+  readonly other: boolean;
   /** Names of the fields that may identify the patient. */
   readonly identifying: readonly string[];
   /** Reads it; throws DicomError, also for what is no series. */

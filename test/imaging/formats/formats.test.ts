@@ -191,6 +191,12 @@ test("checkScan() tells each series, its faults and identifying fields, and not 
   const second = await checkScan(join(folder, "checked"));
   assert.match(second.findings[0].problem, /1 slice\(s\) missing between/);
   assert.is(second.findings[0].severity, "error");
+  const third = await dicomFolder("with_damage");
+  await writeFile(join(third, "IM4"), dicomFile(ctSlice({ number: 4 })).subarray(0, 500));
+  const { scans: whole, findings: damage } = await checkScan(third);
+  assert.is(whole.length, 1, "the series is told, beside the damaged file");
+  assert.equal(damage.filter(({ severity }) => severity === "error").map(({ file }) => file), [join(third, "IM4")]);
+  await refuses(() => readVolume(third), /IM4: got damaged elements/);
 });
 
 test.run();
