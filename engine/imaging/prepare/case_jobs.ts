@@ -6,6 +6,7 @@ import type { CaseSamples } from "./fingerprint_case.ts";
 import { ContentHash } from "../volume/content_hash.ts";
 import { loadCase } from "../dataset/load_case.ts";
 import { volumeFiles } from "../formats/image_folders.ts";
+import { readOtherFormats } from "../formats/when_needed.ts";
 import type { Plan } from "../plan/plan.ts";
 import { cropCase } from "./preprocess.ts";
 import type { CroppedCase } from "./preprocess.ts";
@@ -48,6 +49,7 @@ export const caseJobsUrl: string = (import.meta as unknown as { url: string }).u
 
 /** Runs a job. Error messages begin with the case. */
 export async function run(job: CaseJob): Promise<CaseResult> {
+  readOtherFormats(); // a thread has loaded this module alone
   try {
     return await perform(job);
   } catch (error) {

@@ -5,7 +5,15 @@ import { deflateSync } from "node:zlib";
 import { zipSync } from "fflate";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { checkScan, imageStem, makeVolume, openDataset, phantomCase, readVolume } from "../../../engine/imaging/mod.ts";
+import {
+  checkScan,
+  fingerprintDataset,
+  imageStem,
+  makeVolume,
+  openDataset,
+  phantomCase,
+  readVolume,
+} from "../../../engine/imaging/mod.ts";
 import { scaling, writeMetaImage, writeMgh, writeNrrd, writeVolume } from "../../../engine/imaging/mod.ts";
 import type { Volume } from "../../../engine/imaging/mod.ts";
 import { findImages } from "../../../engine/train/mod.ts";
@@ -176,6 +184,9 @@ test("findImages() and openDataset() take a folder of DICOM files for an image",
   const dataset = await openDataset(root);
   assert.equal(dataset.cases.map(({ id, images }) => [id, images.length]), [["case", 1]]);
   assert.is(imageStem("a.seg.nrrd"), "a.seg");
+  // Threads that prepare cases load the readers of other formats by themselves.
+  const [alone, threads] = [await fingerprintDataset(dataset), await fingerprintDataset(dataset, { workers: 2 })];
+  assert.equal(threads, alone);
 });
 
 test("checkScan() tells each series, its faults and identifying fields, and not what those say", async () => {
