@@ -34,7 +34,9 @@ export function encodeCase(item: PreparedCase, key: string): Promise<Uint8Array<
       bytes: bytesOf(voxels),
     })),
   ];
-  const notes = JSON.stringify({ id, spacing, geometry, labelsPresent }, replace);
+  // What a DICOM series says of its patient is not kept.
+  const { dicom: _, ...source } = geometry.source;
+  const notes = JSON.stringify({ id, spacing, geometry: { ...geometry, source }, labelsPresent }, replace);
   return encodeSealed(tensors, { key, case: notes });
 }
 

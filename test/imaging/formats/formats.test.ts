@@ -16,6 +16,9 @@ import {
 } from "../../../engine/imaging/mod.ts";
 import { scaling, writeMetaImage, writeMgh, writeNrrd, writeVolume } from "../../../engine/imaging/mod.ts";
 import type { Volume } from "../../../engine/imaging/mod.ts";
+import { encodeCase } from "../../../engine/imaging/prepare/case_file.ts";
+import { loadCase, preprocessCase } from "../../../engine/imaging/mod.ts";
+import { planFor } from "../../helpers/plans.ts";
 import { findImages } from "../../../engine/train/mod.ts";
 import { goldenJson } from "../../helpers/golden.ts";
 import { refuses } from "../../helpers/refuse.ts";
@@ -187,6 +190,12 @@ test("findImages() and openDataset() take a folder of DICOM files for an image",
   // Threads that prepare cases load the readers of other formats by themselves.
   const [alone, threads] = [await fingerprintDataset(dataset), await fingerprintDataset(dataset, { workers: 2 })];
   assert.equal(threads, alone);
+  const item = await preprocessCase(
+    await loadCase(dataset, dataset.cases[0]),
+    planFor({ labels: ["background", "a"] }),
+  );
+  assert.ok(item.geometry.source.dicom);
+  assert.not.ok(Buffer.from(await encodeCase(item, "key")).includes("Doe"), "stored cases do not tell the patient");
 });
 
 test("checkScan() tells each series, its faults and identifying fields, and not what those say", async () => {
