@@ -54,8 +54,6 @@ fn join(first: u32, step: u32, count: u32) {
 const JOINERS = 16;
 /** Number of values that keeps the lanes of a workgroup busy. */
 const LONG = 1024;
-/** Values that a lane of a CPU adapter takes at most, if there are enough lanes. */
-const LONGEST_PART = 4096;
 /** Values that a lane processes at once: their mean and squares are merged into the lane's. */
 const BLOCK = 8;
 
@@ -75,9 +73,8 @@ function lanesOf({ length }: MomentsParams, target: Target): number {
 function partsOf({ rows, length }: MomentsParams, target: Target): number {
   const lanes = widestGroup(target);
   if (target.software) {
-    if (length < LONG || rows >= LONG) return 1;
-    const wanted = Math.max(Math.ceil(LONG / rows), Math.ceil(length / LONGEST_PART));
-    return Math.min(wanted, Math.floor(length / (LONG / 4)), lanes);
+    // Short parts: what rounding leaves of a mean grows with the values that a lane adds.
+    return length < LONG || rows >= LONG ? 1 : Math.min(Math.floor(length / (LONG / 4)), lanes);
   }
   const wanted = Math.ceil(256 / rows);
   return Math.max(1, Math.min(wanted, Math.floor(length / (4 * lanes)), lanes));
