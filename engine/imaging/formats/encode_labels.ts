@@ -3,7 +3,6 @@ import { VoxgradError } from "../../core/errors.ts";
 import { codeOf, rgbOf } from "../dicom/codes.ts";
 import type { DerivedOptions } from "../dicom/derived.ts";
 import { writeDicomRtStruct, writeDicomSeg } from "../dicom/write_dicom.ts";
-import { gzipStreamed } from "../nifti/gzip.ts";
 import { writeNifti } from "../nifti/write.ts";
 import type { Volume } from "../volume/volume.ts";
 import { writeMetaImage } from "./metaimage.ts";
@@ -44,7 +43,8 @@ export async function encodeLabels(
 ): Promise<Uint8Array<ArrayBuffer>> {
   switch (format) {
     case "nifti":
-      return gzipStreamed(writeNifti(volume, { dtype: "uint8" }));
+      // As trainings write them: the same bytes on every host.
+      return writeNifti(volume, { dtype: "uint8", gzip: true });
     case "seg":
       return writeDicomSeg(volume, options);
     case "rtstruct":
