@@ -150,6 +150,7 @@ async function tryCheckpoint(bytes: Uint8Array): Promise<void> {
   }
 }
 
+// deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f\u2028\u2029]/;
 
 export interface Tally {
