@@ -76,8 +76,9 @@ test("compile() merges sums over the same rows into one kernel, also where one c
     field(8, 2100),
     field(8, 2100),
   );
-  assert.is(list.length, 2);
-  assert.is(list.filter((name) => name.includes("&")).length, 1);
+  // On a CPU adapter a second kernel adds the parts of all three.
+  assert.is(list.filter((name) => !name.endsWith(".partial")).length, 2);
+  assert.is(list.filter((name) => name.includes("&") && !name.endsWith(".partial")).length, 1);
 });
 
 test("compile() does not merge a sum with one that needs it", async () => {
@@ -87,7 +88,7 @@ test("compile() does not merge a sum with one that needs it", async () => {
       .sub(t.mean({ axes: [1], keepDims: true }))
       .square()
       .sum({ axes: [1] });
-  assert.is((await kernels(variance, x)).length, 2);
+  assert.is((await kernels(variance, x)).filter((name) => !name.includes(".partial")).length, 2);
   const data = await x.data();
   const wanted = Array.from({ length: 8 }, (_, r) => {
     const row = [...data.subarray(r * 2100, (r + 1) * 2100)];
@@ -169,8 +170,9 @@ test("compile() writes a sum that is an output, or is read twice, as it is", asy
 
 test("groupNorm() with what follows it is two kernels: the moments, and all else", async () => {
   const list = await kernels((x: Tensor) => vg.groupNorm(x, { groups: 4 }).relu(), field(1, 8, 8, 8, 8));
-  assert.equal(list.length, 2);
-  assert.is(list[0], "moments");
+  // On a CPU adapter a second kernel merges the parts.
+  assert.equal(list.filter((name) => name !== "moments.merge").length, 2);
+  assert.match(list[0], /^moments/);
 });
 
 for (

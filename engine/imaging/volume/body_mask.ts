@@ -15,7 +15,7 @@ export interface BodyMaskOptions {
 }
 
 /**
- * The patient in a scan: the largest connected component above a threshold (26 neighbors) with its holes, such as
+ * The patient in a scan: the largest connected component above a threshold (26 neighbors; of equal ones the first) with its holes, such as
  * lungs, filled: voxels that no path across faces connects to the scan's border.
  *
  * @returns 1 or 0 in the order of `image.data`, [Z, Y, X]; all 0 if nothing is above the threshold
@@ -49,7 +49,7 @@ export function bodyMask(
   );
   const mask = new Uint8Array(count);
   for (let i = 0; i < count; i++) if (values[i] > threshold) mask[i] = 1;
-  keepLargestComponent(mask, { shape, values: [1] });
+  keepLargestComponent(mask, { shape, values: [1], single: true });
   return nonZeroMask(mask, { channels: 1, shape: [shape[2], shape[1], shape[0]] });
 }
 

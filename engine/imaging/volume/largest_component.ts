@@ -7,7 +7,8 @@ import type { Triple } from "./volume.ts";
  * size all are kept. Connectivity is 26 neighbors. Both as in nnU-Net's rule.
  *
  * @param labels [Z, Y, X] in memory, changed in place
- * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask
+ * @param options shape: [X, Y, Z] of the volume; values: labels that count as one mask; single: of several of the same
+ *   size only the first is kept, default false
  * @returns how many voxels were set to 0
  * @throws VoxgradError if the number of labels does not match the shape
  * @example
@@ -20,13 +21,13 @@ import type { Triple } from "./volume.ts";
  */
 export function keepLargestComponent(
   labels: Uint8Array,
-  options: { shape: Triple; values: readonly number[] },
+  options: { shape: Triple; values: readonly number[]; single?: boolean },
 ): number {
   const { from, length, part, sizes } = connectedParts(labels, options);
-  const largest = sizes[largestOf(sizes)];
+  const first = largestOf(sizes);
   let removed = 0;
   for (let run = 0; run < from.length; run++) {
-    if (sizes[part[run]] === largest) continue;
+    if (options.single ? part[run] === first : sizes[part[run]] === sizes[first]) continue;
     labels.fill(0, from[run], from[run] + length[run]);
     removed += length[run];
   }
