@@ -175,7 +175,7 @@ test("findImages() groups channels, and takes any other file for a case", async 
   assert.match(await message(() => findImages(`${folder}/three`, 2)), "case a has no channel 0000");
   assert.match(await message(() => findImages(`${folder}/four`, 1)), "is the same case");
   assert.match(await message(() => findImages(`${folder}/five`, 2)), "takes 2 channel(s)");
-  assert.match(await message(() => findImages(`${folder}/six`, 2)), "no .nii or .nii.gz file");
+  assert.match(await message(() => findImages(`${folder}/six`, 2)), "there is no image in it");
 });
 
 test("counted() gives every item once, in order", () => {
