@@ -15,8 +15,8 @@ export interface BodyMaskOptions {
 }
 
 /**
- * The patient in a scan: the largest connected component above a threshold (26 neighbors; of equal ones the first) with its holes, such as
- * lungs, filled: voxels that no path across faces connects to the scan's border.
+ * The patient in a scan: the largest connected component above a threshold (26 neighbors; of equal ones the first) with
+ * its holes, such as lungs, filled: voxels that no path across faces connects to the scan's border.
  *
  * @returns 1 or 0 in the order of `image.data`, [Z, Y, X]; all 0 if nothing is above the threshold
  * @throws VoxgradError for a missing channel, or a threshold that is not a number
