@@ -12,7 +12,8 @@ const MOST_DIVIDED = 2 ** 21;
 const SIMPLE = new Set([0, 0.25, 0.5, 1, 2, 3, 4]);
 
 const isUnsigned = (e: Expr): e is Expr & { kind: "literal" } => e.kind === "literal" && e.text.endsWith("u");
-const isFloat = (e: Expr): e is Expr & { kind: "literal" } => e.kind === "literal" && /f\)?$/.test(e.text);
+const isFloat = (e: Expr): e is Expr & { kind: "literal" } =>
+  e.kind === "literal" && (e.text.endsWith("f") || e.text.endsWith("f)"));
 const isPower = (n: number): boolean => Number.isInteger(Math.log2(n));
 
 export class Lifted {
