@@ -7,7 +7,7 @@ import { FormatError } from "../volume/format_error.ts";
 import type { Volume } from "../volume/volume.ts";
 import { filesWithin, isDicomFolder, namesIn } from "../formats/image_folders.ts";
 import { readVolume } from "../formats/read_volume.ts";
-import { otherReaders } from "../formats/registry.ts";
+import { otherReaders } from "../formats/readers.ts";
 import { CaseChecker } from "./check_case.ts";
 import type { Finding, Note } from "./finding.ts";
 import { isGroupFile } from "./group.ts";

@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { PlatformError } from "../../platform/types.ts";
 import { hasDicomEnding, isDicom } from "../dicom/is_dicom.ts";
 import { hasImageEnding, otherHalf } from "./image_files.ts";
-import { otherReaders } from "./registry.ts";
+import { otherReaders } from "./readers.ts";
 
 /** Files that say nothing about what a folder holds. */
 const PASSED_OVER = /^(\.|DICOMDIR$|Thumbs\.db$)|\.(txt|json|xml|html?|pdf|jpe?g|png|csv|exe|inf|zip|md)$/i;

@@ -15,7 +15,7 @@ import { filesWithin } from "./image_folders.ts";
 import { isMetaImage, readMetaImage } from "./metaimage.ts";
 import { isMgh, readMgh } from "./mgh.ts";
 import { isNrrd, readNrrd } from "./nrrd.ts";
-import type { ListedSeries, OtherFormats } from "./registry.ts";
+import type { ListedSeries, OtherFormats } from "./readers.ts";
 import { isZip, zipEntries } from "./zip.ts";
 
 export const otherFormats: OtherFormats = {

@@ -6,7 +6,7 @@ import { isGzip } from "../nifti/gunzip.ts";
 import { readNiftiStreamed } from "../nifti/nifti.ts";
 import type { Volume } from "../volume/volume.ts";
 import { isPairHeader, otherHalf } from "./image_files.ts";
-import { formats, otherReaders } from "./registry.ts";
+import { formats, otherReaders } from "./readers.ts";
 
 export interface ReadVolumeOptions {
   /** The data file, if the source is the header of a .hdr/.img pair, .mhd or .nhdr, and not its path. */
