@@ -55,6 +55,8 @@ export { exportOnnx, openOnnx } from "./onnx/open_onnx.ts";
 export type { OnnxInput, OnnxModel, OnnxOptions, OnnxParams } from "./onnx/open_onnx.ts";
 export { openLayersModel } from "./tfjs/open_layers_model.ts";
 export { exportTrained, networkFromFile } from "./open/network_from_file.ts";
+export { openForTraining } from "./open/open_for_training.ts";
+export type { TrainableModel } from "./open/open_for_training.ts";
 export { openModel } from "./open/open_model.ts";
 export type { OpenModelOptions } from "./open/open_model.ts";
 export type {

@@ -3,10 +3,10 @@
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
 import { compile, loadPretrained, type Params, random, readWeights } from "../engine/mod.ts";
 import { type Tensor, tree, valueAndGrad } from "../engine/mod.ts";
-import type { Comparison, Plan } from "../engine/imaging/mod.ts";
+import type { Comparison, Plan, Volume } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
-import { architectureOf, type Model, networkFromFile, networkFromPlan } from "../models/mod.ts";
+import { architectureOf, type Model, networkFromFile, networkFromPlan, type TrainableModel } from "../models/mod.ts";
 import { ownWeights } from "../models/nnunet/weights.ts";
 
 /** The config block. */
@@ -26,24 +26,55 @@ interface State {
   readonly optimizer: nn.OptimizerState;
 }
 
+/** What a call from code adds to the options. */
+export interface UnetCall {
+  /** The network to train further, with its plan and weights, instead of one that the plan names. */
+  readonly start?: TrainableModel;
+  /** Ids of the cases that are held out, instead of those of the options. */
+  readonly heldOut?: readonly string[];
+  /** Whether the held-out cases choose of which classes only the largest component is kept; default true. */
+  readonly rule?: boolean;
+  /** The options that config.json keeps, to resume with, if they are not those of this script. */
+  readonly kept?: object;
+  /** Stops the training after the step under way, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  /** Told when the run is open, before its first step. */
+  readonly opened?: (training: train.TrainingRun) => void;
+  /**
+   * Called with what the network has learned by now, before the first step and after each epoch.
+   *
+   * @param step steps taken by now
+   */
+  readonly watch?: (step: number, segment: (image: Volume) => Promise<Volume>) => Promise<void>;
+}
+
 /** Trains on each fold that is asked for, and gives the measures of the held-out cases. */
-export async function trainUnet(options: train.Config<typeof unetEntries>): Promise<Comparison> {
+export async function trainUnet(
+  options: train.Config<typeof unetEntries>,
+  { start, heldOut, rule, kept, signal, opened, watch }: UnetCall = {},
+): Promise<Comparison> {
   train.checkTrainingOptions(options);
 
   // Data: which cases train and which are held out, how they are prepared, and the network that follows from it.
-  const training = await train.openTraining(options);
+  const from = start?.description;
+  const training = await train.openTraining({ ...options, ...(signal && { signal }) }, undefined, {
+    ...(from && { plan: from.plan }),
+    ...(heldOut && { heldOut }),
+    ...(rule !== undefined && { rule }),
+  });
+  opened?.(training);
   train.checkSetsOption(options, training.dataset);
   train.tellBackground(training.dataset);
   const { plan, regions, steps } = training;
   const { optimizer, rate } = train.openOptimizer(options);
   // A file that holds a network is trained itself, whatever network the plan names.
   const foreign = /\.(?:onnx|json)$/i.test(options.weights) ? await networkFromFile(options.weights, plan) : undefined;
-  const model: Model = foreign?.model ?? networkFromPlan(plan, { deepSupervision: true });
-  const network = foreign ? "onnx" : plan.network.name;
-  const architecture = foreign?.architecture ?? architectureOf(plan, { deepSupervision: true });
+  const model: Model = start?.network ?? foreign?.model ?? networkFromPlan(plan, { deepSupervision: true });
+  const network = from?.network ?? (foreign ? "onnx" : plan.network.name);
+  const architecture = from?.architecture ?? foreign?.architecture ?? architectureOf(plan, { deepSupervision: true });
   const parameters = tree.leaves(model.init(random.key(0))).reduce((sum: number, p: Tensor) => sum + p.size, 0);
   const size = `batch ${plan.batch} x ${plan.patch.join(" x ")}`;
-  const of = foreign ? options.weights : `${network} ${plan.network.features.join("-")}`;
+  const of = start?.file ?? (foreign ? options.weights : `${network} ${plan.network.features.join("-")}`);
   train.print(`Model: ${of}, ${parameters} parameters; ${size}`);
 
   // One step: augmentation, loss, gradients, update, as one program that overwrites weights and optimizer state.
@@ -80,6 +111,7 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
 
   /** Weights of the seed, or of a file, of voxgrad or nnU-Net. */
   async function firstWeights(): Promise<Params> {
+    if (start) return start.params;
     const made = model.init(random.key(options.seed));
     if (options.weights === "" || foreign) return made;
     const { tensors, metadata } = await readWeights(options.weights);
@@ -99,8 +131,9 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
   // The loop: every fold from its first weights to its model, and the held-out cases segmented with it.
   const about = {
     model: { network, architecture, plan },
-    config: { rate, ...(!foreign && { architecture }), parameters },
+    config: { rate, ...(network !== "onnx" && { architecture }), parameters, ...(kept && { options: kept }) },
   };
+  const segment = (params: Params) => train.segmenter(model, params, { plan });
   return train.runFolds<State>(training, about, async () => {
     const params = await firstWeights();
     return {
@@ -111,8 +144,12 @@ export async function trainUnet(options: train.Config<typeof unetEntries>): Prom
         program: () => trainStep,
         evaluate: ({ params }, patches) => evalStep(params, patches),
         lossScale: trainStep,
+        ...(watch && {
+          start: ({ params }, _, __, k) => watch(k - 1, segment(params)),
+          epochEnd: ({ params }, { step }) => watch(step, segment(params)),
+        }),
       },
-      segment: ({ params }) => train.segmenter(model, params, { plan }),
+      segment: ({ params }) => segment(params),
     };
   });
 }

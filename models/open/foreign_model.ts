@@ -166,7 +166,13 @@ export async function foreignModel(
     plan: await planOf(plan!, model),
   };
   checkFits(model, description.plan, file);
-  const network = networkOfGraph(model);
-  const tensors = new Map(Object.entries(model.params));
-  return { description, tensors, file, network, beside: model.external };
+  const { channels } = description.plan;
+  return {
+    description,
+    tensors: new Map(Object.entries(model.params)),
+    file,
+    network: networkOfGraph(model),
+    architecture: () => architectureOfGraph(model, channels.length, outputChannels(description.plan)),
+    beside: model.external,
+  };
 }

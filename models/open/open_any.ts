@@ -101,22 +101,33 @@ function foreignName(source: FileSource): string | undefined {
 }
 const BRACE = 0x7b;
 
-/** openModel, given its parts. */
-export async function openAny(
-  source: ModelSource | readonly ModelSource[],
-  options: OpenModelOptions,
-  { otherNetworks, onnxNetwork, oneShotModel, foreignModel, openNnunet, writeVolume }: Parts,
-): Promise<SegmentationModel> {
-  checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
-  const { postprocess = true, mirror } = options;
-  check(
-    mirror === undefined || MIRRORS.includes(mirror),
-    "openModel",
-    () => `mirror is one of ${MIRRORS.join(", ")}, got ${show(options.mirror)}`,
-  );
-  const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
+/** Models that were read from their files. */
+interface Read {
+  readonly loaded: readonly Loaded[];
+  /** Of each source that is a folder or a path. */
+  readonly folders: readonly (string | undefined)[];
+  /** How many of the sources nnU-Net trained, and what else is known of them. */
+  readonly nnunet: number;
+  readonly trained?: Awaited<ReturnType<typeof openNnunet>>;
+}
+
+type ReadOptions = Pick<OpenModelOptions, "plan" | "external" | "configuration" | "mirror">;
+
+/**
+ * Reads the models of some sources.
+ *
+ * @param caller names the function that was called, in messages
+ * @param windowed makes the model of a cascade's first stage
+ */
+export async function readModels(
+  caller: string,
+  sources: readonly ModelSource[],
+  options: ReadOptions,
+  { otherNetworks, onnxNetwork, foreignModel, openNnunet }: Omit<Parts, "oneShotModel" | "writeVolume">,
+  windowed: (loaded: readonly Loaded[], mirror: MirrorAxes) => SegmentationModel,
+): Promise<Read> {
   const { files, folders, nnunet } = await modelFiles(sources);
-  check(files.length + nnunet.length > 0, "openModel", () => "the list of models is empty; give at least one");
+  check(files.length + nnunet.length > 0, caller, () => "the list of models is empty; give at least one");
   const loaded: Loaded[] = [];
   const onNetwork = (name: string): unknown => {
     if (registeredNetworks().has(name)) return undefined;
@@ -129,18 +140,35 @@ export async function openAny(
     else {
       check(
         plan === undefined,
-        "openModel",
+        caller,
         () => "plan is for ONNX models and those of TensorFlow.js; this model holds its own",
       );
       loaded.push(await loadModel(file, { onNetwork }));
     }
   }
+  if (nnunet.length === 0 && options.configuration === undefined) return { loaded, folders, nnunet: 0 };
+  const trained = await openNnunet(nnunet, { ...options, others: loaded.length }, windowed);
+  return { loaded: [...loaded, ...trained.loaded], folders, nnunet: nnunet.length, trained };
+}
+
+/** openModel, given its parts. */
+export async function openAny(
+  source: ModelSource | readonly ModelSource[],
+  options: OpenModelOptions,
+  { oneShotModel, writeVolume, ...parts }: Parts,
+): Promise<SegmentationModel> {
+  checkOptions("openModel", options, [...COMMON, ...OF_WINDOWS, ...OF_ENCODERS]);
+  const { postprocess = true, mirror } = options;
+  check(
+    mirror === undefined || MIRRORS.includes(mirror),
+    "openModel",
+    () => `mirror is one of ${MIRRORS.join(", ")}, got ${show(options.mirror)}`,
+  );
+  const sources = Array.isArray(source) ? source as readonly ModelSource[] : [source as ModelSource];
   const { step, batch, anySpacing } = options;
   const windowed = (own: readonly Loaded[], mirror: MirrorAxes, rule?: Postprocessing): SegmentationModel =>
     windowModel(own, rule, { step, batch, anySpacing, mirror }, writeVolume);
-  const trained = nnunet.length > 0 || options.configuration !== undefined
-    ? await openNnunet(nnunet, { ...options, others: loaded.length }, windowed)
-    : undefined;
+  const { loaded, folders, nnunet, trained } = await readModels("openModel", sources, options, parts, windowed);
   const encoder = loaded.find(({ description }) => description.network === ENCODER);
   const odd = Object.keys(options).find((key) => (encoder ? OF_WINDOWS : OF_ENCODERS).includes(key));
   if (encoder) {
@@ -153,7 +181,7 @@ export async function openAny(
   check(odd === undefined, "openModel", () => `${odd} is an option of encoders; this model takes none`);
   // The rule that validation chose: that of the run, or of several runs none.
   const [folder] = folders;
-  const alone = postprocess && folders.length + nnunet.length === 1;
+  const alone = postprocess && folders.length + nnunet === 1;
   const rule = !alone ? undefined : folder !== undefined ? await readPostprocessing(folder) : trained?.rule;
-  return windowed([...loaded, ...(trained?.loaded ?? [])], trained?.mirror ?? mirror ?? "none", rule);
+  return windowed(loaded, trained?.mirror ?? mirror ?? "none", rule);
 }

@@ -8,7 +8,7 @@ import { writeLater } from "./write_later.ts";
 export type { OpenModelOptions } from "./open_any.ts";
 
 /** Bundlers make chunks of these. */
-const parts: Parts = {
+export const parts: Parts = {
   otherNetworks: () => import("./other_networks.ts"),
   onnxNetwork: () => import("../onnx/network.ts"),
   oneShotModel: async (...args) => (await import("./one_shot_model.ts")).oneShotModel(...args),

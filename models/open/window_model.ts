@@ -25,6 +25,8 @@ export interface WindowOptions {
 /** A model that was read; with its network, if that is no registered one. */
 export type Loaded = LoadedModel & {
   readonly network?: Model;
+  /** Of such a network the architecture in model files that a training of it writes. */
+  readonly architecture?: () => object;
   /** Paths of files of weights that the file names. */
   readonly beside?: readonly string[];
   /** Of a cascade the model of the stage before, and what it gives this one. */

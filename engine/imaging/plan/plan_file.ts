@@ -278,6 +278,7 @@ export function checkPlanFits(
   plan: Plan,
   dataset: Pick<Dataset, "folder" | "channels" | "labels" | "regions" | "ignoreLabel">,
   file: string,
+  fix = "Make a plan of this dataset by voxgrad plan, and edit in it what you want of the other",
 ): void {
   const numbered = (names: readonly string[]): string[] => names.map((name, value) => `${value} ${name}`);
   const regionsOf = (regions: Plan["regions"]): string[] =>
@@ -297,8 +298,7 @@ export function checkPlanFits(
       file,
       `its ${what} (${listed(ours) || "none"}) are not those of ${dataset.folder} (${
         listed(theirs) || "none"
-      }): it is of ` +
-        `${show(plan.dataset)}. Make a plan of this dataset by voxgrad plan, and edit in it what you want of the other`,
+      }): it is of ${show(plan.dataset)}. ${fix}`,
     );
   }
 }

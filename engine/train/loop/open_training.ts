@@ -37,6 +37,15 @@ export interface DataSetup {
   readonly further?: string;
   /** Intensities of all channels are cut off at these; see makePlan. */
   readonly clip?: readonly [number, number];
+  /**
+   * The plan, instead of one that is made or read from a file. If the folder declares no labels, they and the channels
+   * are those of the plan.
+   */
+  readonly plan?: Plan;
+  /** Ids of the cases that are held out, instead of those of --folds or --splits. */
+  readonly heldOut?: readonly string[];
+  /** Whether the held-out cases choose the rule of postprocessing.json; default true. */
+  readonly rule?: boolean;
   /** Changes the plan that was made, or that a file holds. */
   readonly adjust?: (plan: Plan) => Plan;
 }
@@ -97,12 +106,10 @@ async function openIn(
     const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
     await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
   }
-  const dataset = await withFurther(
-    await openDataset(folder, undefined, { labels: setup.unlabeled ? "optional" : "required" }),
-    setup.further,
-  );
+  const opened = await openDataset(folder, undefined, { labels: setup.unlabeled ? "optional" : "required" });
+  const dataset = await withFurther(setup.plan ? declaredBy(setup.plan, opened) : opened, setup.further);
   await checkOutput(run, dataset);
-  const splits = await chooseSplits(options, run, dataset);
+  const splits = await chooseSplits(options, run, dataset, setup.heldOut);
   const chosen = options.fold === "each" ? [...splits.keys()] : [options.fold === "all" ? 0 : Number(options.fold)];
   if (!chosen.every((index) => splits[index])) {
     throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
@@ -137,7 +144,22 @@ async function openIn(
     split: splits[index],
     run: chosen.length > 1 ? run.folder(`fold_${index}`) : run,
   }));
-  return new TrainingRun(options, { run, dataset, plan, splits, folds, store });
+  return new TrainingRun(options, { run, dataset, plan, splits, folds, store, rule: setup.rule });
+}
+
+/** A dataset, whose labels and channels are those of a plan if its folder declares none. */
+function declaredBy(plan: Plan, dataset: Dataset): Dataset {
+  if (dataset.description !== undefined || dataset.labels.length > plan.labels.length) return dataset;
+  const { regions: _, ignoreLabel: __, ...rest } = dataset;
+  return {
+    ...rest,
+    channels: plan.channels.length === dataset.channels.length
+      ? plan.channels.map(({ name }) => name)
+      : dataset.channels,
+    labels: plan.labels.map((name, value) => ({ name, value })),
+    ...(plan.regions && { regions: plan.regions.map((each) => ({ value: Math.max(...each.values), ...each })) }),
+    ...(plan.ignoreLabel !== undefined && { ignoreLabel: plan.ignoreLabel }),
+  };
 }
 
 /** A dataset with the images of a folder as further cases, without labels. */
@@ -152,8 +174,16 @@ async function withFurther(dataset: Dataset, folder = ""): Promise<Dataset> {
   return { ...dataset, cases: [...dataset.cases, ...found] };
 }
 
-/** The splits of a resumed run, from a file, or by kFold; a single one without held-out cases for --fold all. */
-async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: Dataset): Promise<readonly Fold[]> {
+/**
+ * The splits of a resumed run, of the cases that are held out, from a file, or by kFold; a single one without held-out
+ * cases for --fold all.
+ */
+async function chooseSplits(
+  options: TrainingOptions,
+  run: RunFolder,
+  dataset: Dataset,
+  heldOut: readonly string[] | undefined,
+): Promise<readonly Fold[]> {
   const ids = dataset.cases.map((item) => item.id);
   const labeled = dataset.cases.flatMap(({ id, label }) => (label === undefined ? [] : [id]));
   const further = ids.filter((id) => !labeled.includes(id));
@@ -162,7 +192,8 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   }
   const setOf = new Map(dataset.cases.map((item) => [item.id, item.set]));
   const before = options.resume ? await readJson(`${run.path}/splits.json`) : undefined;
-  if (before === undefined && labeled.length === 1 && options.fold !== "all" && !options.splits) {
+  const chosen = heldOut || options.splits;
+  if (before === undefined && labeled.length === 1 && options.fold !== "all" && !chosen) {
     throw new VoxgradError(
       `${dataset.folder}: it has ${ids.length} case; nothing can be held out of it, so use --fold all`,
     );
@@ -174,6 +205,8 @@ async function chooseSplits(options: TrainingOptions, run: RunFolder, dataset: D
   });
   const made = before !== undefined
     ? checkSplits(before, ids, `${run.path}/splits.json`)
+    : heldOut
+    ? checkSplits([{ train: ids.filter((id) => !heldOut.includes(id)), val: heldOut }], ids, "the held-out cases")
     : options.fold === "all" || labeled.length === 0
     ? [{ train: ids, val: [] }]
     : options.splits
@@ -208,13 +241,17 @@ async function choosePlan(
   options: TrainingOptions,
   run: RunFolder,
   dataset: Dataset,
-  { clip }: DataSetup,
+  { clip, plan: given }: DataSetup,
   phantoms: PhantomSetup | undefined,
 ): Promise<Plan> {
   let plan: Plan;
   if (options.resume) {
     plan = await readPlan(`${run.path}/plan.json`);
     checkPlanFits(plan, dataset, `${run.path}/plan.json`);
+  } else if (given) {
+    const fix = "Give the scans the labels and channels of the model, in its dataset.json or by leaving that out";
+    checkPlanFits(given, dataset, "the model", fix);
+    plan = options.batch > 0 ? { ...given, batch: options.batch } : given;
   } else if (options.plan) {
     const both = options.patch.length + options.features.length > 0;
     check(!both, options.plan, () => "the plan says patch and features; leave out --patch and --features, or edit it");

@@ -59,6 +59,8 @@ export interface StepMethod<S, B = Patches> {
   readonly extras?: Readonly<Record<string, readonly string[]>>;
   /** Called with the record of each step. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
+  /** Called after each epoch with the state, which the next step replaces. */
+  readonly epochEnd?: (state: S, record: EpochRecord) => Promise<unknown>;
   /** Called before the first step that this process takes. */
   readonly start?: (state: S, batch: B, rate: number, step: number) => Promise<void>;
   /** A compiled step with mixed precision, whose loss scale is saved in checkpoints. */
@@ -183,6 +185,7 @@ async function trainFold<S extends { readonly params: object }, B>(
       },
     },
     validate: evaluate && training.validation(split, (patches) => evaluate(state, patches), source),
+    epochEnd: (record) => method.epochEnd?.(state, record) ?? Promise.resolve(),
     best: () => writeModel(run, "model_best.safetensors", state.params, about.model),
   });
   print(`Trained ${steps} ${about.unit ?? "steps"} in ${duration(seconds)}`);

@@ -26,6 +26,8 @@ export interface TrainOptions<B>
   readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
   /** Called when the moving average of the validation's mean pseudo-Dice reaches a new maximum. */
   readonly best?: () => Promise<unknown>;
+  /** Called after each epoch with its record, once the log holds it. */
+  readonly epochEnd?: (record: EpochRecord) => Promise<unknown>;
 }
 
 /** The result of a training. */
@@ -128,6 +130,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       "progress.svg",
       () => run.write("progress.svg", recordChart(records, classes, { title, epochs })),
     );
+    await options.epochEnd?.(record);
   };
 
   let writtenAt = performance.now();

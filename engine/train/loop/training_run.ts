@@ -42,6 +42,8 @@ export interface TrainingParts {
   readonly splits: readonly Fold[];
   readonly folds: readonly FoldSetup[];
   readonly store: CaseStore;
+  /** Whether its held-out cases choose the rule of postprocessing.json; default true. */
+  readonly rule?: boolean | undefined;
 }
 
 /** Data, plan, folds, batches and results of a training; created by `openTraining`. */
@@ -56,7 +58,7 @@ export class TrainingRun {
   /** The prepared cases. */
   readonly store: CaseStore;
   readonly #batches: Batches;
-  readonly #rule: PostprocessingChoice;
+  readonly #rule: PostprocessingChoice | undefined;
   readonly #cases: EvaluatedCase[] = [];
   readonly #faults = new CaseFaults();
   readonly #items: ReadonlyMap<string, DatasetCase>;
@@ -70,7 +72,7 @@ export class TrainingRun {
     this.folds = parts.folds;
     this.store = parts.store;
     this.#batches = new Batches(options, parts);
-    this.#rule = new PostprocessingChoice(parts.plan);
+    this.#rule = parts.rule === false ? undefined : new PostprocessingChoice(parts.plan);
     this.#items = new Map(parts.dataset.cases.map((item) => [item.id, item]));
   }
 
@@ -194,7 +196,7 @@ export class TrainingRun {
         `predictions/${id}.nii.gz`,
         writeNifti(prediction, { dtype: "uint8", gzip: true }),
       );
-      this.#rule.add(prediction, label!, labelsPresent);
+      this.#rule?.add(prediction, label!, labelsPresent);
       const measured = compareLabels(prediction, label!, { classes, ignore: plan.ignoreLabel, labelsPresent });
       // The label file of a group's case uses other values than the prediction.
       const reference = item.labelMap
@@ -226,7 +228,7 @@ export class TrainingRun {
   async finish(): Promise<Comparison> {
     const comparison = new Comparison(this.#cases);
     if (this.folds.length > 1) await writeComparison(this.run, comparison);
-    if (this.#cases.length > 0) await this.run.writeJson("postprocessing.json", this.#rule.decide());
+    if (this.#rule && this.#cases.length > 0) await this.run.writeJson("postprocessing.json", this.#rule.decide());
     const sets = setTable(comparison, this.dataset);
     if (sets) await writeTable(this.run, sets);
     await writeReport(this.run);

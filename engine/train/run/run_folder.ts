@@ -17,6 +17,7 @@ const OWN = [
   "log.jsonl",
   "epochs.jsonl",
   "progress.svg",
+  "watched.svg",
 ];
 /** Files derived from the weights. */
 const MEASURED = [
