@@ -114,7 +114,7 @@ const deno = join(root, "node_modules/deno/bin.cjs");
 const checks = [
   ["format", [deno, "fmt", "--check", "--quiet"]],
   ["lint", [deno, "lint", "--quiet"]],
-  ...["tsconfig.json", "engine/platform/tsconfig.json", "test/tsconfig.json"]
+  ...["tsconfig.json", "engine/platform/tsconfig.json", "scripts/app/tsconfig.json", "test/tsconfig.json"]
     .map((project) => [`types of ${project}`, [compiler, "-p", project]]),
   ["types of the examples", [join(root, "test/check_examples.mjs"), "engine", "models", "scripts"]],
 ];

@@ -2,6 +2,7 @@
 
 /** Their versions; test/platform/optional_packages.test.ts compares them with package.json. */
 export const optionalVersions = {
+  "@niivue/niivue": "0.69.0",
   "@sparticuz/chromium": "147.0.0",
   esbuild: "0.28.2",
   webgpu: "0.6.2",

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { Bundler } from "../../engine/platform/cli/bundle.ts";
+import { bundle, Bundler } from "../../engine/platform/cli/bundle.ts";
 import { type Answer, serveLoopback } from "../../engine/platform/cli/loopback.ts";
 import { startServer } from "../../engine/platform/cli/serve.ts";
 
@@ -140,21 +140,21 @@ test("startServer() bundles once for many requests, again after a change, and re
   };
   await write(part, "export const word: string = 'first';");
   await write(script, "import { word } from './part.ts'; console.log(word);");
-  const bundler = new Bundler(script);
-  const all = await Promise.all(Array.from({ length: 20 }, () => bundler.code()));
+  const bundler = new Bundler(() => bundle(script));
+  const all = await Promise.all(Array.from({ length: 20 }, () => bundler.get()));
   assert.ok(all.every(({ code }) => code.includes("first")));
   assert.is(bundler.builds, 1);
-  await bundler.code();
+  await bundler.get();
   assert.is(bundler.builds, 1);
   await write(part, "export const word: string = 'other';", new Date(Date.now() - 5e7));
-  assert.match((await bundler.code()).code, /other/);
+  assert.match((await bundler.get()).code, /other/);
   assert.is(bundler.builds, 2);
   await write(part, "export const word: string = ;");
-  const failure = () => bundler.code().then(() => "", (error: Error) => error.message);
+  const failure = () => bundler.get().then(() => "", (error: Error) => error.message);
   assert.match((await Promise.all([failure(), failure()])).join(), /Cannot bundle .*part\.ts:1/s);
   assert.is(bundler.builds, 3);
   await write(part, "export const word: string = 'mended';", new Date(Date.now() - 4e7));
-  assert.match((await bundler.code()).code, /mended/);
+  assert.match((await bundler.get()).code, /mended/);
 });
 
 test("startServer() below a folder answers nothing beside it", async () => {

@@ -37,8 +37,9 @@ test("installCommand() has the versions of package.json", async () => {
   const { devDependencies, peerDependencies, peerDependenciesMeta } = JSON.parse(
     await readFile(join(root, "package.json"), "utf8"),
   );
-  assert.equal(Object.keys(peerDependencies), ["@sparticuz/chromium", "esbuild", "webgpu"]);
-  for (const name of ["@sparticuz/chromium", "esbuild", "webgpu"] as const) {
+  const optional = ["@niivue/niivue", "@sparticuz/chromium", "esbuild", "webgpu"] as const;
+  assert.equal(Object.keys(peerDependencies), [...optional]);
+  for (const name of optional) {
     assert.is(installCommand(name), `npm i ${name}@${devDependencies[name]}`);
     assert.equal(peerDependenciesMeta[name], { optional: true });
   }

@@ -1,21 +1,29 @@
-import type { BuildFailure, Plugin } from "esbuild";
-import { readFile, stat } from "node:fs/promises";
+import type { BuildFailure, BuildOptions, OutputFile, Plugin } from "esbuild";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { missing } from "../optional_packages.mjs";
-import { packageRoot } from "../package_root.ts";
+import { ownType, packageRoot } from "../package_root.ts";
 import { SCRIPT_MARK } from "../script_mark.ts";
 import { PlatformError } from "../types.ts";
 import { entryPoints } from "./entry_points.mjs";
-import { withoutNode } from "./without_node.ts";
+import { withoutNode, withoutZarr } from "./without_node.ts";
 
 const ROOT = fileURLToPath(packageRoot);
 
-interface Bundle {
+/** What a bundle was made of, so that it is made again when one of them changes. */
+interface Made {
+  readonly inputs: readonly string[];
+}
+
+interface Bundle extends Made {
   readonly code: string;
   readonly css: string;
-  /** Its input files. */
-  readonly inputs: readonly string[];
+}
+
+/** The files of a page by their paths in its folder: "main.js", "first/model.safetensors". */
+export interface PageFiles extends Made {
+  readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
 /**
@@ -46,35 +54,69 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
       });
     },
   };
+  const { outputFiles, inputs } = await build(script ?? entry, {
+    entryPoints: [entry],
+    sourcemap: "inline",
+    sourcesContent: true,
+    plugins: [standIn, withoutNode],
+  });
+  const part = (end: string): string => outputFiles.find(({ path }) => path.endsWith(end))?.text ?? "";
+  return { code: part(".js"), css: part(".css"), inputs };
+}
+
+/**
+ * Bundles the page of `voxgrad serve` and `voxgrad site`: what is needed at the start, and chunks that it loads later.
+ * All addresses in it are relative, so it works in any folder of any host.
+ *
+ * @throws as `bundle`; PlatformError without the package @niivue/niivue
+ */
+export async function bundleApp(): Promise<PageFiles> {
+  const folder = fileURLToPath(new URL("../../../scripts/app/", import.meta.url));
+  const { outputFiles, inputs } = await build("the page", {
+    entryPoints: ["main", "worker"].map((name) => `${folder}${name}.${ownType}`),
+    splitting: true,
+    minify: true,
+    legalComments: "none",
+    plugins: [withoutNode, withoutZarr],
+  });
+  const files = new Map<string, Uint8Array>(outputFiles.map(({ path, contents }) => [basename(path), contents]));
+  const more = ["index.html", ...(await readdir(`${folder}first`).catch(() => [])).map((name) => `first/${name}`)];
+  for (const name of more) files.set(name, await readFile(folder + name));
+  return { files, inputs: [...inputs, ...more.map((name) => folder + name)] };
+}
+
+/** Builds for the browser. `what` names it in the message of an error. */
+async function build(
+  what: string,
+  options: BuildOptions,
+): Promise<{ outputFiles: readonly OutputFile[]; inputs: readonly string[] }> {
   const { build } = await esbuild();
   const alias = Object.fromEntries(Object.entries(entryPoints()).map(([name, url]) => [name, fileURLToPath(url)]));
   try {
-    const result = await build({
-      entryPoints: [entry],
+    const { outputFiles, metafile } = await build({
       bundle: true,
       write: false,
       outdir: "/out",
       format: "esm",
       platform: "browser",
       target: "es2022",
-      sourcemap: "inline",
-      sourcesContent: true,
       logLevel: "silent",
-      plugins: [standIn, withoutNode],
       alias,
       absWorkingDir: ROOT,
+      ...options,
       metafile: true,
     });
-    const part = (end: string): string => result.outputFiles.find(({ path }) => path.endsWith(end))?.text ?? "";
-    const inputs = Object.keys(result.metafile.inputs).map((path) => resolve(ROOT, path));
-    return { code: part(".js"), css: part(".css"), inputs };
+    return { outputFiles: outputFiles!, inputs: Object.keys(metafile!.inputs).map((path) => resolve(ROOT, path)) };
   } catch (error) {
     const { errors } = error as BuildFailure;
     if (!errors) throw error;
+    if (errors.some(({ text }) => /Could not resolve "@niivue\/niivue"/.test(text))) {
+      throw new PlatformError("no-package", missing("the page shows scans by", "@niivue/niivue"), undefined, error);
+    }
     const lines = errors.map(({ location, text }) =>
       location ? `${location.file}:${location.line}:${location.column}: ${text}` : text
     );
-    throw new Error(`Cannot bundle ${script ?? entry} for the browser:\n${lines.join("\n")}`, { cause: error });
+    throw new Error(`Cannot bundle ${what} for the browser:\n${lines.join("\n")}`, { cause: error });
   }
 }
 
@@ -88,30 +130,28 @@ async function esbuild(): Promise<typeof import("esbuild")> {
 }
 
 /** Caches a bundle: rebuilt only if one of its files has changed, and once for concurrent requests. */
-export class Bundler {
-  readonly #entry: string;
-  readonly #script: string | undefined;
-  #coming: Promise<Bundle> | undefined;
-  #made: { readonly bundle: Bundle; readonly stamp: string } | undefined;
+export class Bundler<T extends Made> {
+  readonly #build: () => Promise<T>;
+  #coming: Promise<T> | undefined;
+  #made: { readonly bundle: T; readonly stamp: string } | undefined;
   /** Number of builds. */
   builds = 0;
 
-  constructor(entry: string, script?: string) {
-    this.#entry = entry;
-    this.#script = script;
+  constructor(build: () => Promise<T>) {
+    this.#build = build;
   }
 
-  /** @throws as `bundle` */
-  code(): Promise<Bundle> {
+  /** @throws what the build throws */
+  get(): Promise<T> {
     return (this.#coming ??= this.#current().finally(() => (this.#coming = undefined)));
   }
 
-  async #current(): Promise<Bundle> {
+  async #current(): Promise<T> {
     if (this.#made && (await stampOf(this.#made.bundle.inputs)).text === this.#made.stamp) return this.#made.bundle;
     this.#made = undefined;
     this.builds++;
     const started = Date.now();
-    const made = await bundle(this.#entry, this.#script);
+    const made = await this.#build();
     const { text, latest } = await stampOf(made.inputs);
     // A file changed during the build may not be included.
     if (latest < started) this.#made = { bundle: made, stamp: text };

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 
 /** The response of one path of the server. */
 export interface Answer {
-  readonly type: "text/html" | "text/javascript" | "text/css" | "application/json";
+  readonly type: "text/html" | "text/javascript" | "text/css" | "application/json" | "application/octet-stream";
   readonly body: string | Uint8Array;
 }
 
@@ -21,32 +21,41 @@ const MOST_CONNECTIONS = 64;
 const ASKING = 10_000;
 const IDLE = 60_000;
 
+/** What is served: a function for each path, or one for all that gives nothing for paths that there are not. */
+export type Pages =
+  | Readonly<Record<string, () => Answer | Promise<Answer>>>
+  | ((path: string) => Promise<Answer | undefined>);
+
 /**
  * Serves a fixed set of pages to this machine only. Requests never name files to be looked up.
  *
  * @param port 0 chooses a free one
- * @param pages path to a function that creates its response for each request
- * @param options folder: path prefix, such as "/secret/"; default: "/"
+ * @param pages create the response for each request
+ * @param options folder: path prefix, such as "/secret/", default: "/"; policy: of contents, default POLICY
  */
 export async function serveLoopback(
   port: number,
-  pages: Readonly<Record<string, () => Answer | Promise<Answer>>>,
-  { folder = "/" }: { folder?: string } = {},
+  pages: Pages,
+  { folder = "/", policy = POLICY }: { folder?: string; policy?: string } = {},
 ): Promise<Loopback> {
+  const headers = { ...HEADERS, "Content-Security-Policy": policy };
+  const answer = typeof pages === "function"
+    ? pages
+    : async (path: string) => Object.hasOwn(pages, path) ? pages[path]() : undefined;
   const server = createServer(
     { headersTimeout: ASKING, requestTimeout: ASKING, connectionsCheckingInterval: 2_000 },
     (request, response) => {
       const { port: actualPort } = server.address() as AddressInfo;
       const whole = (request.url ?? "/").split("?")[0];
       const path = whole.startsWith(folder) ? whole.slice(folder.length - 1) : "";
-      const make = Object.hasOwn(pages, path) ? pages[path] : undefined;
-      const welcome = isOwn(request.headers, actualPort, path === "/");
-      if (!welcome || !make || request.method !== "GET") {
-        response.writeHead(welcome ? 404 : 403, headers).end();
-        return;
-      }
-      Promise.resolve().then(make).then(
-        ({ type, body }) => response.writeHead(200, { ...headers, "Content-Type": `${type}; charset=utf-8` }).end(body),
+      if (!isOwn(request.headers, actualPort, path === "/")) return void response.writeHead(403, headers).end();
+      if (request.method !== "GET") return void response.writeHead(404, headers).end();
+      answer(path).then(
+        (found) => {
+          if (!found) return response.writeHead(404, headers).end();
+          const type = found.type === "application/octet-stream" ? found.type : `${found.type}; charset=utf-8`;
+          return response.writeHead(200, { ...headers, "Content-Type": type }).end(found.body);
+        },
         (error: unknown) => response.writeHead(500, headers).end(String(error)),
       );
     },
@@ -84,14 +93,16 @@ function isOwn(requestHeaders: IncomingHttpHeaders, port: number, isPage: boolea
     (isPage && mode === "navigate" && destination === "document");
 }
 
-const headers = {
+const HEADERS = {
   "Cache-Control": "no-store",
   "X-Content-Type-Options": "nosniff",
   "Referrer-Policy": "no-referrer",
   "Cross-Origin-Resource-Policy": "same-origin",
   "Cross-Origin-Opener-Policy": "same-origin",
-  // Plots set inline styles; the script's files are shown from blobs.
-  "Content-Security-Policy":
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 };
+
+// Plots set inline styles; the script's files are shown from blobs.
+const POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; " +
+  "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/** The same for the page that opens models from anywhere, and decoders of compressed series, which are WebAssembly. */
+export const APP_POLICY = `${POLICY}; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' https: blob: data:`;

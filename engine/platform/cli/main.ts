@@ -8,8 +8,10 @@ const help = (): string =>
   `voxgrad: 3D medical image segmentation on any GPU
 
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
+  voxgrad serve [--port N] [--private]                opens a page to look at scans, segment, correct, adapt and train;
+                                                      everything stays in the browser
   voxgrad serve SCRIPT.ts [--port N] [--private] [--key value ...]
-                                                      the same in a web page, on the visitor's GPU; --private: at an
+                                                      runs a script in a page, on the visitor's GPU; --private: at an
                                                       address that other users of this machine cannot guess
   voxgrad NAME [--key value ...]                      runs a script that voxgrad brings: ${ownScripts().join(", ")};
                                                       run and serve take these names too
@@ -54,6 +56,9 @@ export async function main(words: readonly string[]): Promise<number> {
     case "run":
     case "serve": {
       const [named, ...args] = rest;
+      if (command === "serve" && (named === undefined || named.startsWith("--"))) {
+        return (await import("./serve.ts")).serve(undefined, rest);
+      }
       const script = named && ownScripts().includes(named) ? ownScript(named) : named;
       const problem = scriptProblem(command, script);
       if (problem) return misunderstood(problem);

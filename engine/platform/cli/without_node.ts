@@ -13,3 +13,12 @@ export const withoutNode: Plugin = {
     onLoad({ filter: /.*/, namespace: "without-node" }, () => ({ contents: "" }));
   },
 };
+
+/** Decoders of Zarr, a format that the viewer would read by itself and is never given. */
+export const withoutZarr: Plugin = {
+  name: "without zarr",
+  setup({ onLoad, onResolve }) {
+    onResolve({ filter: /^numcodecs\// }, ({ path }) => ({ path, namespace: "without-zarr" }));
+    onLoad({ filter: /.*/, namespace: "without-zarr" }, () => ({ contents: "export default undefined" }));
+  },
+};

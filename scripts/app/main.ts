@@ -1,0 +1,59 @@
+// The page that `voxgrad serve` opens and `voxgrad site` writes.
+import "./style.css";
+import { showProblem, type View } from "./app.ts";
+import { describeAdapter } from "./adapter.ts";
+import { make } from "./elements.ts";
+
+interface Way {
+  readonly title: string;
+  readonly load: () => Promise<{ open(): View }>;
+}
+
+/** The ways to work, by their names in the address. */
+const ways: Readonly<Record<string, Way>> = {
+  segment: { title: "Segment", load: () => import("./views/segment.ts") },
+  example: { title: "One example", load: () => import("./views/one_shot.ts") },
+  adapt: { title: "Adapt", load: () => import("./views/adapt.ts") },
+  train: { title: "Train", load: () => import("./views/train.ts") },
+};
+
+const panel = document.getElementById("panel")!;
+const stage = document.getElementById("stage")!;
+const opened = new Map<string, View>();
+let shown: View | undefined;
+
+const links = Object.entries(ways).map(([name, { title }]) => make("a", { href: `#${name}` }, title));
+document.getElementById("ways")!.append(...links);
+
+async function go(): Promise<void> {
+  const asked = location.hash.slice(1);
+  const name = asked in ways ? asked : "segment";
+  for (const link of links) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${ways[name].title} - voxgrad`;
+  const view = opened.get(name) ?? (await ways[name].load()).open();
+  opened.set(name, view);
+  shown?.hidden?.();
+  shown = view;
+  panel.replaceChildren(view.element);
+  stage.hidden = view.wide ?? false;
+  document.body.dataset.way = name;
+  view.shown?.();
+}
+
+const moved = (): void => void go().catch(showProblem);
+addEventListener("hashchange", () => {
+  // The link for the keyboard is no way.
+  if (location.hash !== "#panel") moved();
+});
+addEventListener("unhandledrejection", (event) => showProblem(event.reason));
+addEventListener("error", (event) => showProblem(event.error ?? event.message));
+addEventListener("beforeunload", (event) => {
+  if ([...opened.values()].some((view) => view.unsaved?.())) event.preventDefault();
+});
+// A file that misses its place must not replace the page.
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+void describeAdapter();
+moved();
