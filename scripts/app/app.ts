@@ -1,6 +1,6 @@
 /** What the views share: words to the visitor, the viewer, busy work with its progress and Cancel. */
 import type { Viewer } from "./viewer/viewer.ts";
-import { button, make } from "./elements.ts";
+import { button, type Chosen, make } from "./elements.ts";
 import type { Progress } from "./protocol.ts";
 
 /** One of the ways to work. */
@@ -14,6 +14,8 @@ export interface View {
   hidden?(): void;
   /** Whether something would be lost by closing the tab. */
   unsaved?(): boolean;
+  /** Takes files that were dropped on the page; a folder's with their paths in it. */
+  dropped?(files: readonly Chosen[]): unknown;
 }
 
 const said = document.getElementById("said")!;
@@ -51,12 +53,17 @@ export async function attempt<T>(act: () => T | Promise<T>): Promise<T | undefin
   }
 }
 
+/** Seconds in words: "40 s", "3 min". */
+export const duration = (seconds: number): string =>
+  seconds < 100 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`;
+
 /** A bar for long work with its Cancel, hidden while nothing runs. */
 export class Busy {
   readonly element: HTMLElement;
   readonly #bar = make("progress", { max: 1, "aria-label": "Progress" });
   readonly #text = make("span", {});
   #stop: AbortController | undefined;
+  #began = 0;
 
   constructor() {
     const cancel = button("Cancel", () => this.#stop?.abort(), { className: "quiet" });
@@ -70,13 +77,16 @@ export class Busy {
   /** How far it is. */
   readonly tell = ({ done, total, text }: Progress): void => {
     if (total > 0) this.#bar.value = done / total;
-    this.#text.textContent = text ?? `${Math.round((100 * done) / Math.max(1, total))} %`;
+    const seconds = (performance.now() - this.#began) / 1000;
+    const left = done > 0 && done < total && seconds > 2 ? `, ${duration((seconds * (total - done)) / done)} left` : "";
+    this.#text.textContent = text ?? `${Math.round((100 * done) / Math.max(1, total))} %${left}`;
   };
 
   /** Runs work that the visitor may cancel; what it throws is shown. */
   async run<T>(text: string, work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
     this.#stop?.abort();
     const stop = this.#stop = new AbortController();
+    this.#began = performance.now();
     this.#bar.removeAttribute("value");
     this.#text.textContent = text;
     this.element.hidden = false;

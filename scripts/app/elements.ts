@@ -2,6 +2,12 @@
 
 type Child = Node | string;
 
+/** A file that the visitor chose, with its path in the folder that it was chosen with, or its name. */
+export interface Chosen {
+  readonly file: File;
+  readonly path: string;
+}
+
 /** An element with properties (and attributes named as such, "aria-..." and "data-...") and children. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
@@ -75,15 +81,15 @@ export function toggle(label: string, checked: boolean, change: (on: boolean) =>
   return make("label", { className: "toggle" }, input, label);
 }
 
-/** A button that asks for files. */
+/** A button that asks for files, or with `webkitdirectory` for a folder. */
 export function filePicker(
   label: string,
   properties: Partial<HTMLInputElement>,
-  chosen: (files: File[]) => unknown,
+  chosen: (files: Chosen[]) => unknown,
 ): HTMLLabelElement {
   const input = make("input", { type: "file", ...properties });
   input.addEventListener("change", () => {
-    const files = [...(input.files ?? [])];
+    const files = [...(input.files ?? [])].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
     // So that the same file can be chosen again after it was corrected.
     input.value = "";
     if (files.length > 0) void chosen(files);

@@ -1,7 +1,8 @@
 // The page that `voxgrad serve` opens and `voxgrad site` writes.
 import "./style.css";
-import { showProblem, type View } from "./app.ts";
+import { attempt, showProblem, type View } from "./app.ts";
 import { describeAdapter } from "./adapter.ts";
+import { droppedFiles } from "./dropped.ts";
 import { make } from "./elements.ts";
 
 interface Way {
@@ -53,7 +54,20 @@ addEventListener("error", (event) => showProblem(event.error ?? event.message));
 addEventListener("beforeunload", (event) => {
   if ([...opened.values()].some((view) => view.unsaved?.())) event.preventDefault();
 });
-// A file that misses its place must not replace the page.
-for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+addEventListener("dragover", (event) => {
+  // A file that misses its place must not replace the page.
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("dropping");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const view = shown;
+  if (!view?.dropped || !event.dataTransfer) return;
+  void attempt(async () => view.dropped!(await droppedFiles(event.dataTransfer!)));
+});
 void describeAdapter();
 moved();

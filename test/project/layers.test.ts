@@ -143,7 +143,7 @@ const packages: Record<string, readonly string[]> = {
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.
   scripts: ["voxgrad"],
-  "scripts/app": ["@niivue/niivue"],
+  "scripts/app": ["@niivue/niivue", "fflate"],
 };
 
 const hostNames = [

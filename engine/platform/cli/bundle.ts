@@ -106,7 +106,9 @@ async function build(
       ...options,
       metafile: true,
     });
-    return { outputFiles: outputFiles!, inputs: Object.keys(metafile!.inputs).map((path) => resolve(ROOT, path)) };
+    // What a plugin made up is no file.
+    const inputs = Object.keys(metafile!.inputs).filter((path) => !/^[\w-]{2,}:/.test(path));
+    return { outputFiles: outputFiles!, inputs: inputs.map((path) => resolve(ROOT, path)) };
   } catch (error) {
     const { errors } = error as BuildFailure;
     if (!errors) throw error;

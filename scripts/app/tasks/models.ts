@@ -1,13 +1,14 @@
 /** Trained models: opened, and applied to scans. */
+import { reorient, type Volume, voxelCount } from "../../../engine/imaging/mod.ts";
 import { mountFiles, VoxgradError } from "../../../engine/mod.ts";
 import { labelColor, type ModelSource } from "../../../engine/train/mod.ts";
 import { openModel, type OpenModelOptions, type SegmentationModel } from "../../../models/mod.ts";
 import type { Work } from "../protocol.ts";
 import { scanOf, toScan, toShown } from "./kept.ts";
 
-/** Where a model is: files (one, several that are averaged, or those of a folder), or an address. */
+/** Where a model is: files with their paths (one, several that are averaged, those of a folder), or an address. */
 export type ModelPlace =
-  | { readonly files: readonly File[]; readonly folder?: boolean }
+  | { readonly files: readonly { readonly file: File; readonly path: string }[] }
   | { readonly url: string };
 
 export interface LabelName {
@@ -60,12 +61,31 @@ function sourceOf(place: ModelPlace): { name: string; source: ModelSource | read
     const url = new URL(place.url);
     return { name: url.pathname.split("/").pop() || url.host, source: url };
   }
-  const { files, folder = false } = place;
-  if (folder) {
-    const name = files[0].webkitRelativePath.split("/")[0] || "model";
-    return { name, source: mountFiles(files, `model-${name}`) };
+  const { files } = place;
+  const [{ file, path }] = files;
+  if (files.length === 1 && !path.includes("/")) return { name: file.name, source: file };
+  const graph = files.find((each) =>
+    /\.(onnx|json)$/i.test(each.path) && !/(plans|dataset|config)\.json$/.test(each.path)
+  );
+  const folder = path.includes("/") ? path.split("/")[0] : "";
+  const isGraph = graph !== undefined && !files.some((each) => /\.(safetensors|pth)$/.test(each.path));
+  if (folder === "" && !isGraph) {
+    return { name: files.map((each) => each.path).join(", "), source: files.map((each) => each.file) };
   }
-  return { name: files.map((file) => file.name).join(", "), source: files.length === 1 ? files[0] : files };
+  // Files that a folder or a graph names are found by their paths.
+  const mounted = mountFiles(
+    files.map((each) => ({
+      name: each.file.name,
+      webkitRelativePath: folder === "" ? "" : each.path,
+      arrayBuffer: () => each.file.arrayBuffer(),
+    })),
+    `model ${folder || graph!.path}`,
+  );
+  if (!isGraph) return { name: folder, source: mounted };
+  return {
+    name: folder || graph.path,
+    source: `${mounted}/${folder ? graph.path.slice(folder.length + 1) : graph.path}`,
+  };
 }
 
 export async function close({ model }: { model: number }): Promise<void> {
@@ -88,10 +108,27 @@ export interface Found {
   readonly seconds: number;
 }
 
+/** Each channel as the page shows it. */
+function mapsOf(volume: Volume): Float32Array<ArrayBuffer>[] {
+  const count = voxelCount(volume.shape);
+  return Array.from({ length: volume.channels }, (_, k) => {
+    const one = { ...volume, channels: 1, data: volume.data.subarray(k * count, (k + 1) * count) };
+    return Float32Array.from(reorient(one, "RAS").data);
+  });
+}
+
 /** A painted example, on the grid that the page shows. */
 export interface Example {
   readonly scan: number;
   readonly labels: Uint8Array<ArrayBuffer>;
+}
+
+/** Memory in bytes that segmenting a scan takes in the page and on the GPU, where that can be told. */
+export async function memory(
+  { model, scan }: { model: number; scan: number },
+): Promise<{ host: number; device: number } | undefined> {
+  const told = await modelOf(model).memory?.(scanOf(scan));
+  return told && { host: told.host, device: told.device };
 }
 
 export async function segment(
@@ -105,15 +142,20 @@ export async function segment(
 ): Promise<Found> {
   const started = performance.now();
   const image = scanOf(scan);
-  const support = examples.map((example) => {
-    const own = scanOf(example.scan);
-    return { image: own, labels: toScan(own, example.labels) };
-  });
+  const support = examples.map((example) => ({
+    image: scanOf(example.scan),
+    labels: toScan(example.scan, example.labels),
+  }));
   const found = await modelOf(model).segment(image, {
     signal,
     onProgress: tell,
     probabilities,
     ...(support.length > 0 && { support }),
   });
-  return { labels: toShown(found.labels), seconds: (performance.now() - started) / 1000 };
+  const seconds = (performance.now() - started) / 1000;
+  return {
+    labels: toShown(found.labels),
+    seconds,
+    ...(found.probabilities && { probabilities: mapsOf(found.probabilities) }),
+  };
 }

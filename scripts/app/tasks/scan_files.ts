@@ -12,7 +12,7 @@ const HEADERS = /\.(hdr|mhd|nhdr)$/i;
  * Sorts files out by their names: several whole ones are the channels of a scan, in the order of their names; a header
  * and another file are a pair; what is left is a series.
  */
-export async function contentOf(files: readonly File[]): Promise<ScanFiles> {
+export function contentOf(files: readonly File[]): ScanFiles {
   const visible = files.filter(({ name }) => !/^\.|^DICOMDIR$/i.test(name));
   const [first, second] = visible;
   if (visible.length === 1) return { source: first };

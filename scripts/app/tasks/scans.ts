@@ -28,8 +28,10 @@ export interface Picture {
 }
 
 /** Reads the files of one scan: of a format that voxgrad reads, of channels in files of their own, or a series. */
-export async function open({ files, series }: { files: readonly File[]; series?: string }): Promise<ScanView> {
-  const content = await contentOf(files);
+export async function open(
+  { files, series }: { files: readonly { readonly file: File }[]; series?: string },
+): Promise<ScanView> {
+  const content = contentOf(files.map(({ file }) => file));
   return described(await read(content, series));
 }
 
@@ -58,14 +60,15 @@ export async function close({ scan }: { scan: number }): Promise<void> {
 
 function described(scan: Volume): ScanView {
   const { name, shape, spacing, channels, dicom } = scan;
+  const shown = pictureOf(scan, 0);
   return {
-    id: keepScan(scan),
+    id: keepScan(scan, { shape: shown.shape, spacing: shown.spacing, affine: shown.affine as Volume["affine"] }),
     name: name.replace(/^.*\//, ""),
     shape,
     spacing,
     channels,
     dicom: dicom !== undefined,
-    shown: pictureOf(scan, 0),
+    shown,
   };
 }
 
