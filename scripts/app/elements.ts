@@ -46,7 +46,8 @@ export function slider(
   change: (value: number) => void,
   text: (value: number) => string = String,
 ): { readonly row: HTMLElement; readonly input: HTMLInputElement; set(value: number): void } {
-  const input = make("input", { type: "range", ...properties });
+  // Of its own, for the label around it holds the value too.
+  const input = make("input", { type: "range", "aria-label": label, ...properties });
   const said = make("output", {}, text(input.valueAsNumber));
   const tell = (): void => void (said.textContent = text(input.valueAsNumber));
   input.addEventListener("input", () => {
@@ -69,7 +70,11 @@ export function select(
   options: readonly (readonly [value: string, text: string])[],
   change: (value: string) => void,
 ): { readonly row: HTMLElement; readonly input: HTMLSelectElement } {
-  const input = make("select", {}, ...options.map(([value, text]) => make("option", { value }, text)));
+  const input = make(
+    "select",
+    { "aria-label": label },
+    ...options.map(([value, text]) => make("option", { value }, text)),
+  );
   input.addEventListener("change", () => change(input.value));
   return { row: make("label", { className: "choice" }, make("span", {}, label), input), input };
 }
