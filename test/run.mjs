@@ -4,6 +4,7 @@
 // npm run test:quick      the core, in under two minutes
 // npm run test:limits     golden numbers and a training within the least limits, and at each width of subgroups
 // npm run test:hosts      whole test files in Deno, and whole trainings in browsers
+// npm run test:jobs       queues of NATS and Slurm, where they are installed
 // npm run test:package    the packed package, installed and used as its users do
 // npm run ok              the checks and the core; stops at the first that fails
 // Each file runs in a process of its own. The last line is "N passed, N failed", counting checks and test cases.
@@ -51,7 +52,7 @@ const operatorTests = [
 /** What repeats other tests in another host, slowly: `npm run test:hosts`. */
 const inHosts = ["deno/files", "browser/firefox", "browser/own_page", "browser/train_colab", "browser/train_unet"];
 /** What `npm test` leaves out; .ci/run runs it by commands of its own. */
-const apart = [...inHosts, "limits/", "package/"];
+const apart = [...inHosts, "limits/", "package/", "test/jobs/"];
 
 /** What `npm run test:limits` runs on each of its devices. */
 const withinLimits = [

@@ -5,10 +5,12 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { cacheDir } from "./cache_dir.mjs";
+import { commandLine, followParent, processName, runProgram, startCommand } from "./command.ts";
 import { NO_FLAGS, splitFlags } from "./engine_flags.ts";
 import { diskFiles } from "./files/disk_files.ts";
 import { guest, onDisk, setDefaults } from "./host.ts";
 import { onInterrupt } from "./interrupts.ts";
+import { openNats } from "./nats.ts";
 import { program } from "./program.ts";
 import { putLine, putProgress } from "./terminal.ts";
 import type { EngineFlags, Platform } from "./types.ts";
@@ -27,7 +29,7 @@ export async function endScript(): Promise<void> {
 /** See Platform.readCommandLine. */
 function readCommandLine(): readonly string[] {
   program.runs = true;
-  setDefaults({ log: putLine, onProgress: putProgress });
+  setDefaults({ log: putLine, onProgress: followParent() ?? putProgress });
   return splitFlags(process.argv.slice(2)).args;
 }
 
@@ -70,6 +72,13 @@ export const processHost: Omit<Platform, "name" | "flags" | "openAdapter" | "clo
 
   openThread,
   parentPort: () => parent,
+
+  commandLine,
+  startCommand,
+  runProgram,
+  processName,
+  openNats,
+  environment: (name) => process.env[name],
 
   memory: (): number => process.memoryUsage.rss(),
 

@@ -53,6 +53,16 @@ export interface EngineFlags {
   readonly profile: string | boolean;
   /** `--tune`: compiled functions tune their kernels before use. */
   readonly tune: boolean;
+  /** `--print-config`: a script prints its options as JSON instead of running. */
+  readonly printConfig: boolean;
+}
+
+/** A command of voxgrad that runs in a process of its own. */
+export interface RunningCommand {
+  /** Resolves when it has ended: its exit code (as of a shell: 128 and more after a signal), and its last lines. */
+  readonly ended: Promise<{ readonly code: number; readonly tail: readonly string[] }>;
+  /** Asks it to end, with a checkpoint where it trains; `now`: at once. */
+  stop(now?: boolean): void;
 }
 
 /** Threads that run a module's `run(message)`. */
@@ -235,6 +245,32 @@ export interface Platform {
    * Undefined if there is no page.
    */
   openPanel?(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never>;
+  /**
+   * Starts a command of voxgrad (the name of a script, or "run FILE", and its words) in a process of its own, which
+   * ends with this one, however this one ends. Undefined in a page.
+   */
+  startCommand?(
+    words: readonly string[],
+    options: {
+      /** What VOXGRAD_ADAPTER is there; default: as here. */
+      readonly adapter?: string | undefined;
+      readonly onLine?: (line: string) => void;
+      readonly onProgress?: (progress: Progress) => void;
+    },
+  ): RunningCommand;
+  /** Program and words that run a command of voxgrad, as startCommand takes it, from any folder. */
+  commandLine?(words: readonly string[]): readonly string[];
+  /** The output of a program of the machine, such as sbatch. Undefined in a page. Throws PlatformError if it fails. */
+  runProgram?(program: string, words: readonly string[]): Promise<string>;
+  /** Name of the machine and number of the process, to tell workers apart. Undefined in a page. */
+  processName?(): string;
+  /**
+   * Connects to a server of NATS: a connection, and the packages jetstream, kv and objects, whose types not every
+   * project has. Undefined in a page. Throws PlatformError if the server or the packages are missing.
+   */
+  openNats?(server: string, options?: { readonly token?: string | undefined }): Promise<object>;
+  /** Words of the environment, for programs that are started by another one, such as SLURM_PROCID. */
+  environment?(name: string): string | undefined;
   /** A line for the user: see setHost. */
   log(line: string): void;
   /** In a program, a line that is rewritten in place on a terminal, elsewhere an occasional plain line: see setHost. */

@@ -16,6 +16,7 @@ test("splitFlags() separates flags of the engine from those of the script", () =
   assert.equal(split("--profile=trace --steps 3"), ["--steps 3", "trace"]);
   assert.equal(split("--profile= --steps 3"), ["--steps 3", true]);
   assert.is(splitFlags(["--tune"]).flags.tune, true);
+  assert.is(splitFlags(["--print-config"]).flags.printConfig, true);
   assert.is(splitFlags(["--tuned"]).flags.tune, false);
   assert.equal(split("--tune --steps 3 --profile"), ["--steps 3", true]);
   assert.equal(split("--profiles a.json"), ["--profiles a.json", false]);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { installCommand } from "../../engine/platform/optional_packages.mjs";
+import { installCommand, optionalVersions } from "../../engine/platform/optional_packages.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const register = pathToFileURL(join(root, "engine/platform/cli/register.mjs")).href;
@@ -37,9 +37,9 @@ test("installCommand() has the versions of package.json", async () => {
   const { devDependencies, peerDependencies, peerDependenciesMeta } = JSON.parse(
     await readFile(join(root, "package.json"), "utf8"),
   );
-  const optional = ["@niivue/niivue", "@sparticuz/chromium", "esbuild", "webgpu"] as const;
-  assert.equal(Object.keys(peerDependencies), [...optional]);
-  for (const name of optional) {
+  const names = Object.keys(optionalVersions) as (keyof typeof optionalVersions)[];
+  assert.equal(Object.keys(peerDependencies), names);
+  for (const name of names) {
     assert.is(installCommand(name), `npm i ${name}@${devDependencies[name]}`);
     assert.equal(peerDependenciesMeta[name], { optional: true });
   }
@@ -58,6 +58,13 @@ test("bundle() without esbuild names the command that adds it", async () => {
     await messageOf("cli/bundle", 'bundle("page.ts")'),
     "PlatformError no-package: voxgrad bundles pages by the package esbuild, which is not installed: run " +
       installCommand("esbuild"),
+  );
+});
+
+test("openNats() without its packages names the command that adds them", async () => {
+  assert.match(
+    await messageOf("nats", 'openNats("nats://127.0.0.1:1")'),
+    "not installed: run npm i @nats-io/transport-node@",
   );
 });
 

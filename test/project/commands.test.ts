@@ -129,7 +129,19 @@ test("programs in bench/ that the guides name exist and have the options", () =>
 });
 
 test("options that the guides name by themselves are those of a script", async () => {
-  const known = new Set(["profile", "tune", "help", "version", "private", "port", "op", "adapter", "peers", "items"]);
+  const known = new Set([
+    "profile",
+    "tune",
+    "printConfig",
+    "help",
+    "version",
+    "private",
+    "port",
+    "op",
+    "adapter",
+    "peers",
+    "items",
+  ]);
   for (const word of ["json", "rounds", "minutes", "size", "small", "stages", "steps"]) known.add(word);
   for (const script of scripts) {
     for (const [, name] of (await answer(script, ["--help"])).matchAll(/^ +--(\w+) /gm)) known.add(name);

@@ -80,7 +80,7 @@ const floors: Record<string, readonly string[]> = {
     "superpixels",
     "phantoms",
   ],
-  "engine/train": ["run", "plot", "predict", "report", "experiment", "loop"],
+  "engine/train": ["run", "plot", "predict", "report", "experiment", "loop", "jobs"],
   "engine/platform": [
     "files",
     "adapters",
@@ -126,7 +126,16 @@ const within = (path: string, folders: readonly string[]): boolean =>
 
 /** Packages of npm, by the one folder that may import them. */
 const packages: Record<string, readonly string[]> = {
-  "engine/platform": ["webgpu", "esbuild", "tar-fs", "uplot", "@sparticuz/chromium", "@jridgewell/sourcemap-codec"],
+  "engine/platform": [
+    "zeromq",
+    "@nats-io",
+    "webgpu",
+    "esbuild",
+    "tar-fs",
+    "uplot",
+    "@sparticuz/chromium",
+    "@jridgewell/sourcemap-codec",
+  ],
   "engine/imaging": [
     "nifti-reader-js",
     "#gl-matrix",
@@ -138,7 +147,7 @@ const packages: Record<string, readonly string[]> = {
     "jpeg-lossless-decoder-js",
   ],
   "engine/nn": ["fflate"],
-  "engine/train": ["mri", "d3-scale", "fast-png", "pbf"],
+  "engine/train": ["@nats-io", "mri", "d3-scale", "fast-png", "pbf"],
   models: ["pbf"],
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.
@@ -287,11 +296,11 @@ test("no rooms import each other in a circle, types included", async () => {
   assert.equal(cycles(graph).filter((cycle) => !cycle.every((each) => within(each, circular))), []);
 });
 
-test("no folder holds more than 20 sources", async () => {
+test("no folder holds more than 20 sources, scripts/ 28: a command each", async () => {
   const counts = new Map<string, number>();
   const all = [...await sources(), ...await sources(["test", "bench"])];
   for (const { path } of all) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1);
-  assert.equal([...counts].filter(([, count]) => count > 20), []);
+  assert.equal([...counts].filter(([folder, count]) => count > (folder === "scripts" ? 28 : 20)), []);
 });
 
 test("lines have at most 120 columns, files at most 400 lines", async () => {

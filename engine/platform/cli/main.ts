@@ -22,6 +22,7 @@ const help = (): string =>
 --profile [TRACE.json] beside a script's own keys prints, at its end, which kernels took the time and how close to the
 adapter's limits they came, and writes a trace for chrome://tracing and ui.perfetto.dev.
 --tune measures which variants of the kernels are fastest here, and keeps that for later runs with --tune.
+--print-config prints the options of a command line as JSON, and runs nothing.
 
 VOXGRAD_ADAPTER=hardware, lavapipe, swiftshader or part of an adapter's name chooses the device;
 #1 is the second that doctor lists.

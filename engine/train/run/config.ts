@@ -57,7 +57,7 @@ export class ConfigError extends Error {
   override name = "ConfigError";
 }
 
-/** Thrown for `--help`: the message is the text to show, and the script exits successfully. */
+/** Thrown for `--help` and `--print-config`: the message is the text to show, and the script exits successfully. */
 export class HelpRequest extends Error {
   override name = "HelpRequest";
 }
@@ -115,7 +115,7 @@ export function entry<T extends ConfigValue>(value: T, about: string, rules: Ent
 export function choice<const W extends readonly string[]>(
   words: W,
   about: string,
-  rules: Pick<EntryRules, "before"> = {},
+  rules: Pick<EntryRules, "before" | "positional"> = {},
 ): Entry<W[number]> {
   return new Entry<W[number]>(words[0], about, { ...rules, oneOf: words });
 }
@@ -188,6 +188,7 @@ export function config<D extends ConfigDefaults>(
       complain(`--${key}: ${error.message}`);
     }
   }
+  if (platform.flags.printConfig) throw new HelpRequest(JSON.stringify({ options: values, given: [...seen] }));
   named.set(values, seen);
   return values as Config<D>;
 }
@@ -324,17 +325,15 @@ function checkValue(known: Entry<ConfigValue>, value: unknown, complaint: (probl
   try {
     if (!fits || value === null) throw new Unfit(`got ${showJson(value)}, wanted such as ${example(known)}`);
     // Command-line values are strings.
-    if (Array.isArray(value) && !value.every((each) => typeof each === "number")) {
-      throw new Unfit(`got ${showJson(value)}, wanted numbers`);
-    }
+    const isList = !Array.isArray(value) || value.every((each) => typeof each === "number");
+    if (!isList) throw new Unfit(`got ${showJson(value)}, wanted numbers`);
     return parse(
       known,
       typeof value === "boolean" ? value : Array.isArray(value) ? value.join(",") : String(value),
       false,
     );
   } catch (error) {
-    if (!(error instanceof Unfit)) throw error;
-    throw new ConfigError(complaint(error.message));
+    throw error instanceof Unfit ? new ConfigError(complaint(error.message)) : error;
   }
 }
 
@@ -383,8 +382,9 @@ const example = ({ value, rules }: Entry<ConfigValue>): string => {
 const written = (value: ConfigValue): string =>
   typeof value === "object" ? value.join(",") || "(none)" : value === "" ? "(none)" : String(value);
 
-const everyScript = "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; " +
-  "--tune measures which kernels are fastest here";
+const everyScript =
+  "Beside them, in every script: --profile [TRACE.json] tells at the end where the time went; --tune " +
+  "measures which kernels are fastest here; --print-config prints the options as JSON";
 
 /** The keys with their defaults and descriptions, one per line. */
 function describe(entries: ReadonlyMap<string, Entry<ConfigValue>>): string {

@@ -1,0 +1,20 @@
+/** A connection to a server of NATS, with the packages that use it. */
+import { platform } from "#platform";
+import type * as jetstream from "@nats-io/jetstream";
+import type * as kv from "@nats-io/kv";
+import type { NatsConnection } from "@nats-io/nats-core";
+import type * as objects from "@nats-io/obj";
+import { ConfigError } from "../run/config.ts";
+
+export interface Nats {
+  readonly connection: NatsConnection;
+  readonly jetstream: typeof jetstream;
+  readonly kv: typeof kv;
+  readonly objects: typeof objects;
+}
+
+/** See Platform.openNats. */
+export async function openNats(server: string, token?: string): Promise<Nats> {
+  if (!platform.openNats) throw new ConfigError(`${server}: a page has no queue; use the commands in Node or Deno`);
+  return await platform.openNats(server, { token }) as Nats;
+}
