@@ -85,6 +85,7 @@ const slowest = [
   "browser/train_colab",
   "browser/own_page",
   "browser/firefox",
+  "browser/site",
   "compile/conv_statistics",
   "gpu/limits",
   "models/swin_unetr/swin_unetr",

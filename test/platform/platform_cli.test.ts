@@ -59,7 +59,7 @@ test("voxgrad new of a clone makes a project that uses the clone", async () => {
 test("voxgrad run names an unknown command, no script and a missing script", async () => {
   const unknown = await voxgrad(["train"]);
   assert.is(unknown.code, 2);
-  assert.match(unknown.err, 'Unknown command "train"; there are run, serve, new, doctor, ');
+  assert.match(unknown.err, 'Unknown command "train"; there are run, serve, site, new, doctor, ');
   const none = await voxgrad(["run", "--steps", "3"]);
   assert.is(none.code, 2);
   assert.match(none.err, "Name a script");

@@ -58,7 +58,7 @@ const arrows: Record<string, readonly string[]> = {
   ],
   scripts: [...ENTRY_POINTS, "models"],
   // The page of all ways to work: a program that names the browser, beside the scripts.
-  "scripts/app": [...ENTRY_POINTS, "models"],
+  "scripts/app": [...ENTRY_POINTS, "models", "scripts/adapt.ts", "scripts/train_unet.ts"],
 };
 
 /**
@@ -152,7 +152,7 @@ const packages: Record<string, readonly string[]> = {
   shaders: ["wgsl-preprocessor"],
   // What `voxgrad new` copies imports the package as its users do.
   scripts: ["voxgrad"],
-  "scripts/app": ["@niivue/niivue", "fflate"],
+  "scripts/app": ["@niivue/niivue", "fflate", "uplot"],
 };
 
 const hostNames = [

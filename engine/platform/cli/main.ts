@@ -10,6 +10,7 @@ const help = (): string =>
   voxgrad run SCRIPT.ts [--key value ...]             runs a script; each --key overrides an entry of its config
   voxgrad serve [--port N] [--private]                opens a page to look at scans, segment, correct, adapt and train;
                                                       everything stays in the browser
+  voxgrad site FOLDER                                 writes that page as static files, for any web host
   voxgrad serve SCRIPT.ts [--port N] [--private] [--key value ...]
                                                       runs a script in a page, on the visitor's GPU; --private: at an
                                                       address that other users of this machine cannot guess
@@ -52,6 +53,11 @@ export async function main(words: readonly string[]): Promise<number> {
       if (rest.length !== 1 || folder.startsWith("-")) return misunderstood("Name one folder: voxgrad new my_project");
       return (await import("./new_project.ts")).newProject(folder);
     }
+    case "site": {
+      const [folder] = rest;
+      if (rest.length !== 1 || folder.startsWith("-")) return misunderstood("Name one folder: voxgrad site public");
+      return (await import("./site.ts")).site(folder);
+    }
     case "doctor":
       return (await import("./doctor.ts")).doctor();
     case "run":
@@ -69,7 +75,7 @@ export async function main(words: readonly string[]): Promise<number> {
     default:
       if (ownScripts().includes(command)) return (await import("./run.ts")).run(ownScript(command), rest);
       return misunderstood(
-        `Unknown command "${command}"; there are run, serve, new, doctor, ${ownScripts().join(", ")}`,
+        `Unknown command "${command}"; there are run, serve, site, new, doctor, ${ownScripts().join(", ")}`,
       );
   }
 }

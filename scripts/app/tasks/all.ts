@@ -3,6 +3,8 @@ export const tasks = {
   scans: () => import("./scans.ts"),
   models: () => import("./models.ts"),
   labels: () => import("./labels.ts"),
+  adapt: () => import("./adapt.ts"),
+  train: () => import("./train.ts"),
 };
 
 /** Their functions. */

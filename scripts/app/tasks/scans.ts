@@ -58,7 +58,7 @@ export async function close({ scan }: { scan: number }): Promise<void> {
   dropScan(scan);
 }
 
-function described(scan: Volume): ScanView {
+export function described(scan: Volume): ScanView {
   const { name, shape, spacing, channels, dicom } = scan;
   const shown = pictureOf(scan, 0);
   return {
