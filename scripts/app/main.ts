@@ -1,5 +1,7 @@
 // The page that `voxgrad serve` opens and `voxgrad site` writes.
+import "uplot/dist/uPlot.min.css";
 import "./style.css";
+import "./views/training.css";
 import { attempt, showProblem, type View } from "./app.ts";
 import { describeAdapter } from "./adapter.ts";
 import { droppedFiles } from "./dropped.ts";

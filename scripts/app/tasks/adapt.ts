@@ -28,6 +28,8 @@ export interface AdaptScan {
   readonly role: Role;
   /** Whether somebody corrected what the model found. */
   readonly corrected: boolean;
+  /** Whether its labels are known without correcting, as of synthetic scans. */
+  readonly known?: boolean;
 }
 
 export interface AdaptModel {
@@ -116,10 +118,18 @@ export function add({ scan, name }: { scan: number; name: string }, work: Work):
 }
 
 /** Takes a synthetic scan in, dark where those are bright on which the first model was trained. */
-export function addPhantom({ seed }: { seed: number }, work: Work): Promise<AdaptState> {
-  const { image } = phantomCase({ seed });
+export async function addPhantom({ seed }: { seed: number }, work: Work): Promise<AdaptState> {
+  const { image, label } = phantomCase({ seed });
   const data = Int16Array.from(image.data, (value) => 1000 - value);
-  return take({ ...image, data }, `Synthetic scan ${seed}`, work);
+  const made = await take({ ...image, data }, `Synthetic scan ${seed - 100}`, work);
+  const { id } = made.scans.at(-1)!;
+  await (await home()).write(`known/${id}.nii.gz`, writeNifti(label, { dtype: "uint8", gzip: true }));
+  return changeScan(id, { known: true });
+}
+
+/** The labels of a synthetic scan, on the grid that the page shows. */
+export async function known({ id }: { id: string }): Promise<{ labels: Uint8Array<ArrayBuffer> }> {
+  return { labels: toShown(await readVolume(`${(await home()).path}/known/${id}.nii.gz`)) };
 }
 
 async function take(scan: Volume, name: string, { signal, tell }: Work): Promise<AdaptState> {
@@ -169,7 +179,7 @@ const imageIn = (folder: Folder, id: string, channels: number): Promise<Volume> 
 export async function keep(
   { id, scan, labels }: { id: string; scan: number; labels: Uint8Array<ArrayBuffer> },
 ): Promise<AdaptState> {
-  const volume = toScan(scanOf(scan), labels);
+  const volume = toScan(scan, labels);
   await (await home()).write(`labels/${id}.nii.gz`, writeNifti(volume, { dtype: "uint8", gzip: true }));
   return changeScan(id, { corrected: true });
 }
@@ -188,7 +198,12 @@ const changeScan = (id: string, entries: Partial<AdaptScan>): Promise<AdaptState
 export async function remove({ id }: { id: string }): Promise<AdaptState> {
   const folder = await home();
   const names = (await folder.list("images")).filter((name) => name.startsWith(`${id}_`));
-  for (const name of [...names.map((each) => `images/${each}`), `labels/${id}.nii.gz`, `found/${id}.nii.gz`]) {
+  for (
+    const name of [
+      ...names.map((each) => `images/${each}`),
+      ...["labels", "found", "known"].map((each) => `${each}/${id}.nii.gz`),
+    ]
+  ) {
     await folder.remove(name);
   }
   return change((before) => ({ ...before, scans: before.scans.filter((each) => each.id !== id) }));

@@ -143,7 +143,7 @@ async function run(
   let training: TrainingRun;
   let image: Volume | undefined;
   const first = (): string | undefined => training.folds[0].split.val[0];
-  await told(work, () =>
+  const comparison = await told(work, () =>
     trainUnet(values, {
       signal: work.signal,
       opened: (opened) => void (training = opened),
@@ -161,7 +161,14 @@ async function run(
         work.tell({ kind: "look", id, step, steps: training.steps, labels: toShown(await segment(image)) });
       },
     }));
+  const { headings, rows } = comparison.tableRows();
+  await (await home()).write("measures.json", JSON.stringify({ headings, rows: rows.map((row) => row.map(String)) }));
   return state();
+}
+
+/** Measures of the held-out cases, by class. */
+export async function measures(): Promise<{ headings: readonly string[]; rows: readonly (readonly string[])[] }> {
+  return (await home()).json("measures.json", { headings: [], rows: [] });
 }
 
 /** The report of the training as an HTML page. */

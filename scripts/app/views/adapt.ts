@@ -1,11 +1,261 @@
-import type { View } from "../app.ts";
-import { group, make } from "../elements.ts";
+/** Adapt: a model learns scans of another look from a few that the visitor corrects. */
+import { attempt, Busy, say, type View, viewer } from "../app.ts";
+import { button, type Chosen, filePicker, group, make, saveFile, slider } from "../elements.ts";
+import { compute } from "../engine.ts";
+import type { AdaptScan, AdaptState, LearnOptions } from "../tasks/adapt.ts";
+import type { TrainingEvent } from "../tasks/training.ts";
+import { Sheet } from "../viewer/sheet.ts";
+import { scanRow } from "./adapt_scans.ts";
+import { Progress } from "./progress.ts";
+
+/** Milliseconds after the last stroke until it is kept. */
+const PATIENCE = 1500;
+const OWN = new URL("first/segmenter.safetensors", document.baseURI).href;
 
 export function open(): View {
-  return {
-    element: group(
-      "Adapt a model",
-      make("p", { className: "note" }, "Correct a few scans and teach the model with them."),
+  const busy = new Busy();
+  let state: AdaptState = { scans: [] };
+  let shown: { readonly id: string; readonly sheet: Sheet } | undefined;
+  /** What is looked at while the model learns. */
+  let scene: { readonly id: string; readonly sheet: Sheet } | undefined;
+  let keeping: ReturnType<typeof setTimeout> | undefined;
+  let learning = false;
+
+  const modelNote = make("p", { className: "chosen" });
+  const list = make("ul", { className: "scans" });
+  const hint = make("p", { className: "note" });
+  const right = button("These labels are right", () => attempt(keep), { hidden: true });
+  const known = button("Correct it for me", () => attempt(takeKnown), { hidden: true });
+  const steps = slider("Steps", { min: "20", max: "400", step: "20", value: "60" }, () => undefined);
+  const start = button("Learn from the corrected scans", () => learn("learn"), { className: "main wide" });
+  const resume = button("Continue", () => learn("resume"), { className: "main wide" });
+  const progress = new Progress((name) => state.model?.labels.find((each) => each.name === name)?.color);
+  const result = group(
+    "4. Result",
+    make("p", { className: "note" }, "The adapted model opens here under Segment, and in Node and Deno."),
+    button("Save the adapted model", () => attempt(saveModel), { className: "main" }),
+  );
+  const scans = group(
+    "2. Scans of the other look",
+    list,
+    make(
+      "div",
+      { className: "row" },
+      filePicker("Add a scan", { multiple: true }, (files) => addFiles(files)),
+      button("Add a synthetic scan", () => addPhantom(), { className: "quiet" }),
     ),
+    hint,
+    make("div", { className: "row" }, right, known),
+  );
+  const training = group("3. Learn", steps.row, start, resume, progress.element);
+
+  function settle(): void {
+    const { model, scans: all, run } = state;
+    const corrected = all.filter((each) => each.corrected && each.role === "learn").length;
+    const unfinished = run !== undefined && !run.ended;
+    modelNote.textContent = model
+      ? `${model.name}: ${model.labels.map(({ name }) => name).join(", ")}`
+      : "The demo model knows bright synthetic scans; the synthetic scans here are dark.";
+    scans.hidden = !model;
+    list.replaceChildren(...all.map((scan) => scanRow(scan, scan.id === shown?.id, rowHost)));
+    hint.textContent = all.length === 0
+      ? "Add two or three scans to correct, and one to look at meanwhile."
+      : shown
+      ? "Paint what is missing and erase what is wrong; it is kept by itself."
+      : "Choose a scan to correct what the model found in it.";
+    const current = all.find(({ id }) => id === shown?.id);
+    right.hidden = !current || current.role === "watch";
+    known.hidden = right.hidden || !current?.known;
+    training.hidden = all.length === 0 && !run;
+    start.disabled = learning || corrected === 0;
+    start.className = unfinished ? "quiet wide" : "main wide";
+    start.textContent = corrected === 0
+      ? "Correct a scan first"
+      : `Learn from ${corrected} corrected scan${corrected === 1 ? "" : "s"}`;
+    resume.hidden = !unfinished || learning;
+    if (unfinished) resume.textContent = `Continue after step ${run.step} of ${run.steps}`;
+    result.hidden = !run?.ended || learning;
+  }
+
+  const take = (next: AdaptState | undefined): void => {
+    if (next) state = next;
+    settle();
+  };
+
+  const rowHost = {
+    open: (scan: AdaptScan) => attempt(() => show(scan.id)),
+    role: async (id: string, role: AdaptScan["role"]) => take(await compute("adapt", "setRole", { id, role })),
+    async remove(id: string) {
+      if (shown?.id === id) shown = undefined;
+      take(await compute("adapt", "remove", { id }));
+    },
+  };
+
+  const choose = async (input: { files: Chosen[] } | { url: string }): Promise<boolean> => {
+    const made = await busy.run("Opening the model", () => compute("adapt", "choose", input, { onEvent: busy.tell }));
+    take(made);
+    return made !== undefined;
+  };
+
+  async function addFiles(files: Chosen[]): Promise<void> {
+    const made = await busy.run("Reading the scan", async (signal) => {
+      const scan = await compute("scans", "open", { files });
+      const input = { scan: scan.id, name: scan.name };
+      try {
+        return await compute("adapt", "add", input, { signal, onEvent: busy.tell });
+      } finally {
+        await compute("scans", "close", { scan: scan.id });
+      }
+    });
+    await added(made);
+  }
+
+  async function addPhantom(): Promise<void> {
+    const seed = 101 + state.scans.length;
+    await added(
+      await busy.run(
+        "Making a scan",
+        (signal) => compute("adapt", "addPhantom", { seed }, { signal, onEvent: busy.tell }),
+      ),
+    );
+  }
+
+  async function added(made: AdaptState | undefined): Promise<void> {
+    take(made);
+    if (made) await attempt(() => show(made.scans.at(-1)!.id));
+  }
+
+  /** Shows a scan with its labels, to be corrected. */
+  async function show(id: string): Promise<void> {
+    await keepNow();
+    const { scan, labels } = await compute("adapt", "open", { id });
+    const before = shown;
+    if (!learning) scene = undefined;
+    const sheet = new Sheet(scan, state.model!.labels);
+    sheet.labels.set(labels);
+    shown = { id, sheet };
+    sheet.onChange(() => {
+      clearTimeout(keeping);
+      if (sheet.unsaved) keeping = setTimeout(() => void attempt(keepNow), PATIENCE);
+    });
+    const view = await viewer();
+    view.show(sheet);
+    view.seek();
+    if (before) await compute("scans", "close", { scan: before.sheet.scan.id });
+    settle();
+  }
+
+  /** Keeps what was painted since the last time. */
+  async function keepNow(): Promise<void> {
+    clearTimeout(keeping);
+    if (shown?.sheet.unsaved && !learning) await keep();
+  }
+
+  /** Of a synthetic scan the labels are known. */
+  async function takeKnown(): Promise<void> {
+    const { labels } = await compute("adapt", "known", { id: shown!.id });
+    const view = await viewer();
+    if (view.sheet !== shown!.sheet) view.show(shown!.sheet);
+    view.replace(labels);
+    view.seek();
+    await keep();
+  }
+
+  async function keep(): Promise<void> {
+    const { id, sheet } = shown!;
+    const version = sheet.edits.version;
+    const labels = sheet.labels.slice();
+    const input = { id, scan: sheet.scan.id, labels };
+    take(await compute("adapt", "keep", input, { transfer: [labels.buffer] }));
+    sheet.saved = version;
+  }
+
+  async function learn(task: "learn" | "resume"): Promise<void> {
+    await attempt(keepNow);
+    learning = true;
+    scene = undefined;
+    progress.clear();
+    settle();
+    const options: LearnOptions = { steps: steps.input.valueAsNumber, look: 10, rate: 1e-3, augment: "nnunet" };
+    const made = await busy.run("Preparing the scans", (signal) => {
+      const onEvent = (event: TrainingEvent): void => void attempt(() => hear(event));
+      return task === "learn"
+        ? compute("adapt", "learn", options, { signal, onEvent })
+        : compute("adapt", "resume", {}, { signal, onEvent });
+    });
+    learning = false;
+    take(made ?? await compute("adapt", "state", {}));
+    if (made) say("The model has learned. Save it, or look at the scans again.");
+  }
+
+  async function hear(event: TrainingEvent): Promise<void> {
+    progress.hear(event);
+    if (event.kind === "busy") busy.tell(event);
+    if (event.kind === "step") busy.tell({ done: event.step, total: event.steps, text: event.text });
+    if (event.kind !== "look") return;
+    // The first that is looked at comes onto the screen, and its labels change while the model learns.
+    if (!scene) {
+      const { scan, labels } = await compute("adapt", "open", { id: event.id });
+      scene = {
+        id: event.id,
+        sheet: new Sheet({ ...scan, name: `${scan.name}, as the model learns` }, state.model!.labels),
+      };
+      scene.sheet.labels.set(labels);
+      const view = await viewer();
+      view.show(scene.sheet);
+      view.seek();
+      await view.compare(labels, "Before");
+    }
+    if (scene.id !== event.id) return;
+    const view = await viewer();
+    if (view.sheet === scene.sheet) view.replace(event.labels);
+    else scene.sheet.edits.replace(event.labels);
+  }
+
+  async function saveModel(): Promise<void> {
+    const { name, bytes } = await compute("adapt", "adapted", {});
+    saveFile(name, new Blob([bytes]));
+  }
+
+  const element = make(
+    "div",
+    {},
+    make(
+      "p",
+      { className: "lead" },
+      "A model that fails on your scans learns them from two or three that you correct, here in your browser.",
+    ),
+    group(
+      "1. Model",
+      make(
+        "div",
+        { className: "row" },
+        button("Demo model", () => choose({ url: OWN }), { className: "quiet" }),
+        filePicker("Choose a model", { multiple: true }, (files) => choose({ files })),
+        filePicker("Folder", { webkitdirectory: true }, (files) => choose({ files })),
+      ),
+      modelNote,
+    ),
+    busy.element,
+    scans,
+    training,
+    result,
+    button("Forget everything here", async () => {
+      shown = undefined;
+      progress.clear();
+      take(await compute("adapt", "clear", {}));
+    }, { className: "quiet" }),
+  );
+  settle();
+  void attempt(async () => take(await compute("adapt", "state", {})));
+  return {
+    element,
+    shown: () => {
+      const sheet = (scene ?? shown)?.sheet;
+      if (sheet) void viewer().then((view) => view.show(sheet));
+    },
+    hidden: () => void attempt(keepNow),
+    unsaved: () => learning || (shown?.sheet.unsaved ?? false),
+    dropped: (files) => (state.model ? addFiles([...files]) : choose({ files: [...files] })),
   };
 }

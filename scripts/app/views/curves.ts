@@ -1,4 +1,5 @@
 /** Curves of a training: a chart for each kind of value. */
+import "./language.ts";
 import uPlot from "uplot";
 import { make } from "../elements.ts";
 
