@@ -54,7 +54,7 @@ for (const way of ["segment", "example", "adapt", "train"]) {
       }).observe({ type: "layout-shift", buffered: true });
     });
     await page.goto(`${url}#${way}`, { waitUntil: "networkidle" });
-    await page.locator("#panel h2").first().waitFor();
+    await page.locator("#panel .group:not([hidden]) h2").first().waitFor();
     const moved = await page.evaluate(() => (globalThis as unknown as { moved: number }).moved);
     const total = [...sizes.values()].reduce((a, b) => a + b, 0);
     assert.equal(complaints.filter((line) => !/WebGPU is experimental/.test(line)), []);

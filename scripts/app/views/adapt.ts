@@ -10,6 +10,7 @@ import { Progress } from "./progress.ts";
 
 /** Milliseconds after the last stroke until it is kept. */
 const PATIENCE = 1500;
+const KNOWN = "voxgrad adapt";
 const OWN = new URL("first/segmenter.safetensors", document.baseURI).href;
 
 export function open(): View {
@@ -92,6 +93,7 @@ export function open(): View {
   };
 
   const choose = async (input: { files: Chosen[] } | { url: string }): Promise<boolean> => {
+    localStorage.setItem(KNOWN, "yes");
     const made = await busy.run("Opening the model", () => compute("adapt", "choose", input, { onEvent: busy.tell }));
     take(made);
     return made !== undefined;
@@ -247,7 +249,8 @@ export function open(): View {
     }, { className: "quiet" }),
   );
   settle();
-  void attempt(async () => take(await compute("adapt", "state", {})));
+  // Who was never here has nothing kept.
+  if (localStorage.getItem(KNOWN) !== null) void attempt(async () => take(await compute("adapt", "state", {})));
   return {
     element,
     shown: () => {

@@ -8,6 +8,7 @@ import { Sheet } from "../viewer/sheet.ts";
 import { Progress } from "./progress.ts";
 import { TrainForm } from "./train_form.ts";
 
+const KNOWN = "voxgrad train";
 /** Measures of the table; the report has all. */
 const SHOWN = ["class", "Dice", "HD95", "ASSD"];
 const rounded = (cell: string): string => (/^\d*\.\d{4,}/.test(cell) ? Number(cell).toFixed(3) : cell || "\u2013");
@@ -22,7 +23,8 @@ export function open(): View {
 
   const note = make("p", { className: "chosen" }, "Without a folder it trains on synthetic scans that it makes.");
   const findings = make("ul", { className: "findings", hidden: true });
-  const options = make("div", {});
+  const options = make("details", {}, make("summary", {}, "Change what is usual"));
+  options.addEventListener("toggle", () => void attempt(loadForm), { once: true });
   const start = button("Train", () => train("train"), { className: "main wide" });
   const resume = button("Continue", () => train("resume"), { className: "main wide" });
   const again = make("p", { className: "note", hidden: true });
@@ -48,7 +50,7 @@ export function open(): View {
     const { run } = state;
     const unfinished = run !== undefined && !run.ended && !training;
     const broken = dataset?.findings.some(({ severity }) => severity === "error") ?? false;
-    start.disabled = training || broken || !form;
+    start.disabled = training || broken;
     start.className = unfinished ? "quiet wide" : "main wide";
     start.textContent = dataset ? `Train on ${dataset.name}` : "Train on synthetic scans";
     const missing = unfinished && run.data !== "" && !dataset;
@@ -86,13 +88,14 @@ export function open(): View {
 
   async function train(task: "train" | "resume"): Promise<void> {
     training = true;
+    localStorage.setItem(KNOWN, "yes");
     scene = undefined;
     progress.clear();
     settle();
     const made = await busy.run("Preparing the scans", (signal) => {
       const onEvent = (event: TrainingEvent | SceneEvent): void => void attempt(() => hear(event));
       return task === "train"
-        ? compute("train", "train", { values: form!.values, dataset: dataset !== undefined }, { signal, onEvent })
+        ? compute("train", "train", { values: form?.values ?? {}, dataset: dataset !== undefined }, { signal, onEvent })
         : compute("train", "resume", {}, { signal, onEvent });
     });
     training = false;
@@ -117,6 +120,12 @@ export function open(): View {
     const view = await viewer();
     if (view.sheet === scene.sheet) view.replace(event.labels);
     else scene.sheet.edits.replace(event.labels);
+  }
+
+  /** The options lie in the worker, which is loaded when it is needed. */
+  async function loadForm(): Promise<void> {
+    form = new TrainForm(await compute("train", "options", {}));
+    options.append(form.element);
   }
 
   async function refresh(): Promise<void> {
@@ -163,11 +172,8 @@ export function open(): View {
     group("3. Train", start, resume, again, busy.element, progress.element),
   );
   settle();
-  void attempt(async () => {
-    form = new TrainForm(await compute("train", "options", {}));
-    options.replaceChildren(form.element);
-    await refresh();
-  });
+  // Who was never here has nothing kept.
+  if (localStorage.getItem(KNOWN) !== null) void attempt(refresh);
   return {
     element,
     shown: () => void (scene && viewer().then((view) => view.show(scene!.sheet))),
