@@ -1,6 +1,6 @@
 /** Scans segmented slice by slice from a few labeled slices, by an encoder and its prototypes. */
 import { compile, concat, slice, softmax, sum, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
-import { extractBox, type Plan, preprocessImage, type Triple, type Volume } from "../../engine/imaging/mod.ts";
+import { extractBox, type Plan, preprocessImage, restoreScores, type Triple, type Volume } from "../../engine/imaging/mod.ts";
 import type { StopSignal } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { type QueryScan, valuesOf, valuesOnGrid } from "./grid.ts";
@@ -61,6 +61,11 @@ export interface OneShotSegmentOptions {
   readonly signal?: StopSignal | undefined;
   /** Called with the number of parts of the work done and in total. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /**
+   * Called with how likely each class is against the background, before the most likely one is taken: from 0 to 1 on
+   * the grid of the image, a channel for each class, lowest value first; 0.5 decides.
+   */
+  readonly onLikely?: ((likely: Volume, values: readonly number[]) => void) | undefined;
   /** Called with what local prototypes were in use; costs one more small read-back for each set of support slices. */
   readonly onPrototypes?: ((use: PrototypeUse) => void) | undefined;
 }
@@ -176,7 +181,7 @@ export function oneShotSegmenter(
   const segment = async (
     image: Volume | QueryScan,
     supports: readonly SupportScan[],
-    { ranges, signal, onProgress, onPrototypes }: OneShotSegmentOptions = {},
+    { ranges, signal, onProgress, onPrototypes, onLikely }: OneShotSegmentOptions = {},
   ): Promise<Volume> => {
     signal?.throwIfAborted();
     const values = valuesOf(supports);
@@ -308,6 +313,11 @@ export function oneShotSegmenter(
           use.windows += slices * rows * columns;
         }
         onPrototypes(use);
+      }
+      if (onLikely) {
+        const classes = values.length;
+        const name = `likely classes of ${"geometry" in image ? image.id : image.name}`;
+        onLikely(await restoreScores(all.slice(D * H * W), { classes, shape, geometry, plan, name }), values);
       }
       return await valuesOnGrid(all, { values, shape, geometry, plan, of: image });
     } finally {

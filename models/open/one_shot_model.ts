@@ -1,6 +1,6 @@
 /** Models of encoders of train_alpnet: they find in a scan what a labeled scan shows. */
 import { check, VoxgradError } from "../../engine/mod.ts";
-import { checkSpacing, isVolume, type PreparedCase, readLabelVolume, wholeLabels } from "../../engine/imaging/mod.ts";
+import { checkSpacing, isVolume, type PreparedCase, readLabelVolume, type Volume, wholeLabels } from "../../engine/imaging/mod.ts";
 import { type LoadedModel, resident } from "../../engine/train/mod.ts";
 import { oneShotSegmenter } from "../alpnet/scans.ts";
 import { fewShotOptions, type OneShotSettings, settingsWith } from "../alpnet/settings.ts";
@@ -48,7 +48,6 @@ export async function oneShotModel(
         "segment",
         () => "this model is an encoder, which finds what a labeled scan shows; give { support: { image, labels } }",
       );
-      check(!probabilities, "segment", () => "an encoder gives no probabilities; leave them out");
       const stop = (): void => {
         signal?.throwIfAborted();
         encoder.check();
@@ -57,6 +56,7 @@ export async function oneShotModel(
       const image = await readScan(scan, channels);
       if (!anySpacing) checkSpacing(image, plan, "anySpacing: true of openModel");
       const examples = await Promise.all(given.map(read));
+      let likely: Volume | undefined;
       const labels = await encoder.use(async (segment) => {
         const supports: PreparedCase[] = [];
         for (const each of examples) {
@@ -68,12 +68,13 @@ export async function oneShotModel(
         const found = await segment(image, supports, {
           signal: { throwIfAborted: stop },
           onProgress: (done, total) => onProgress?.({ done, total }),
+          ...(probabilities && { onLikely: (found: Volume) => void (likely = found) }),
         });
         // Slices of the scan itself that are labeled stay as they are.
         const own = given.findIndex((each) => each.image === scan);
         return own < 0 ? found : keepPainted(found, examples[own].label, plan);
       });
-      return { labels: writable(labels, write) };
+      return { labels: writable(labels, write), ...(likely && { probabilities: writable(likely, write) }) };
     },
 
     dispose: () => encoder.dispose(),

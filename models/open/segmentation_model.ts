@@ -43,7 +43,10 @@ export interface WritableVolume extends Volume {
 export interface Segmentation {
   /** The value of a label for each voxel, as Uint8Array. */
   readonly labels: WritableVolume;
-  /** Probabilities as Float32Array, a channel for each label or region. */
+  /**
+   * Probabilities as Float32Array, a channel for each label or region; of an encoder one for each class of the support,
+   * lowest value first, against the background.
+   */
   readonly probabilities?: WritableVolume;
 }
 

@@ -173,12 +173,64 @@ export function labelsOf(
  */
 export async function restoreLabels(
   scores: Float32Array<ArrayBuffer>,
-  options: { classes: number; shape: Triple; geometry: CaseGeometry; plan: Plan; name: string },
+  options: RestoreOptions,
 ): Promise<Volume> {
-  const { classes, shape, geometry, plan, name } = options;
+  const { classes, geometry, name } = options;
+  const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
+  const names = { labels: Array.from({ length: classes }, (_, k) => `${k}`) };
+  let index = 0;
+  for await (const plane of restoredPlanes("restoreLabels", scores, options)) {
+    labels.set(index++, labelsOf(plane, names, { threshold: 0 }));
+  }
+  return labels.finish(name);
+}
+
+/** What is known of scores of a prepared image, and of the scan that they are for. */
+export interface RestoreOptions {
+  readonly classes: number;
+  /** [D, H, W] of the prepared image. */
+  readonly shape: Triple;
+  /** From `preprocessImage`. */
+  readonly geometry: CaseGeometry;
+  readonly plan: Plan;
+  /** Of the volume. */
+  readonly name: string;
+}
+
+/**
+ * Scores of a whole prepared image on the grid of its scan, by linear interpolation.
+ *
+ * @param scores [classes, ...shape]
+ * @param options as of restoreLabels
+ * @returns Float32Array volume with a channel for each class, 0 outside the crop
+ * @throws VoxgradError for another number of scores
+ * @example
+ * ```ts
+ * import { preprocessImage, readPlan, readVolume, restoreScores } from "voxgrad/imaging";
+ *
+ * const plan = await readPlan("plan.json");
+ * const { image, shape, geometry } = await preprocessImage(await readVolume("scan.nii.gz"), plan);
+ * const scores = new Float32Array(2 * shape[0] * shape[1] * shape[2]).fill(0.5);
+ * const likely = await restoreScores(scores, { classes: 2, shape, geometry, plan, name: "liver" });
+ * ```
+ */
+export async function restoreScores(scores: Float32Array<ArrayBuffer>, options: RestoreOptions): Promise<Volume> {
+  const { classes: channels, geometry, name } = options;
+  const restored = new SourceVolume((length) => new Float32Array(length), geometry, { channels });
+  let index = 0;
+  for await (const plane of restoredPlanes("restoreScores", scores, options)) restored.set(index++, plane);
+  return restored.finish(name);
+}
+
+/** Planes [classes, h, w] of the crop of the scan. */
+function restoredPlanes(
+  what: string,
+  scores: Float32Array<ArrayBuffer>,
+  { classes, shape, geometry, plan }: RestoreOptions,
+): AsyncGenerator<Float32Array<ArrayBuffer>> {
   check(
     scores.length === classes * voxelCount(shape),
-    "restoreLabels",
+    what,
     () => `got ${scores.length} scores for ${classes} classes of ${shape.join(" x ")}`,
   );
   const { cropSpacing } = geometry;
@@ -186,12 +238,7 @@ export async function restoreLabels(
   const whole = (async function* (): AsyncGenerator<Slab> {
     yield { start: 0, depth: shape[0], data: scores };
   })();
-  const planes = resampledPlanes(whole, { classes, from: shape, to: geometry.cropSize, order });
-  const labels = new SourceVolume((length) => new Uint8Array(length), geometry);
-  const names = { labels: Array.from({ length: classes }, (_, k) => `${k}`) };
-  let index = 0;
-  for await (const plane of planes) labels.set(index++, labelsOf(plane, names, { threshold: 0 }));
-  return labels.finish(name);
+  return resampledPlanes(whole, { classes, from: shape, to: geometry.cropSize, order });
 }
 
 /** Assembles the volume of a scan from planes of the crop. */

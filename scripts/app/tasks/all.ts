@@ -5,6 +5,7 @@ export const tasks = {
   labels: () => import("./labels.ts"),
   adapt: () => import("./adapt.ts"),
   train: () => import("./train.ts"),
+  one_shot: () => import("./one_shot.ts"),
 };
 
 /** Their functions. */

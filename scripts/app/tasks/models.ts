@@ -56,7 +56,7 @@ export async function open(
   };
 }
 
-function sourceOf(place: ModelPlace): { name: string; source: ModelSource | readonly ModelSource[] } {
+export function sourceOf(place: ModelPlace): { name: string; source: ModelSource | readonly ModelSource[] } {
   if ("url" in place) {
     const url = new URL(place.url);
     return { name: url.pathname.split("/").pop() || url.host, source: url };

@@ -1,6 +1,6 @@
 /** Drawing on the slices with the pointer and with keys. */
 import { button, make, select, slider } from "../elements.ts";
-import type { Axis } from "./paint.ts";
+import type { Axis } from "../slices.ts";
 import { fill, interpolate, stroke } from "./paint.ts";
 import type { Place, Screen } from "./screen.ts";
 import type { Sheet } from "./sheet.ts";

@@ -1,12 +1,6 @@
 /** Painting labels on slices. Slices lie across an axis of the grid: 0 sagittal, 1 coronal, 2 axial. */
+import { acrossOf, type Axis, sliceDistances, slicesOf, stridesOf } from "../slices.ts";
 import type { Edits } from "./edits.ts";
-
-export type Axis = 0 | 1 | 2;
-
-/** The two axes of a slice. */
-export const acrossOf = (axis: Axis): readonly [Axis, Axis] => ([[1, 2], [0, 2], [0, 1]] as const)[axis];
-
-const stridesOf = ([X, Y]: readonly number[]): readonly number[] => [1, X, X * Y];
 
 export interface Brush {
   /** mm; a voxel is painted if its center lies within it, and always the one under the pointer. */
@@ -73,14 +67,6 @@ export function fill(edits: Edits, axis: Axis, at: readonly number[], value: num
   }
 }
 
-/** The slices across an axis that show a class. */
-export function slicesWith({ labels, shape }: Edits, axis: Axis, value: number): number[] {
-  const [stride] = [stridesOf(shape)[axis]];
-  const shown = new Uint8Array(shape[axis]);
-  for (let i = 0; i < labels.length; i++) if (labels[i] === value) shown[Math.floor(i / stride) % shape[axis]] = 1;
-  return [...shown.keys()].filter((k) => shown[k] === 1);
-}
-
 /**
  * Fills the slices between those that show a class, by shape: where the mean of the signed distances to the outlines of
  * the two neighbors, weighted by nearness, lies inside. Voxels of other classes keep theirs.
@@ -91,16 +77,8 @@ export function interpolate(edits: Edits, axis: Axis, value: number, spacing: re
   const { shape, labels } = edits;
   const strides = stridesOf(shape);
   const [a, b] = acrossOf(axis);
-  const shown = slicesWith(edits, axis, value);
-  const distances = (slice: number): Float32Array => {
-    const mask = new Uint8Array(shape[a] * shape[b]);
-    for (let v = 0, k = 0; v < shape[b]; v++) {
-      for (let u = 0; u < shape[a]; u++, k++) {
-        mask[k] = Number(labels[slice * strides[axis] + u * strides[a] + v * strides[b]] === value);
-      }
-    }
-    return signedDistances(mask, [shape[a], shape[b]], [spacing[a], spacing[b]]);
-  };
+  const shown = slicesOf(labels, shape, axis, value);
+  const distances = (slice: number): Float32Array => sliceDistances(labels, shape, axis, slice, value, spacing);
   let filled = 0;
   for (let n = 0; n + 1 < shown.length; n++) {
     const [low, high] = [shown[n], shown[n + 1]];
@@ -118,49 +96,4 @@ export function interpolate(edits: Edits, axis: Axis, value: number, spacing: re
     }
   }
   return filled;
-}
-
-/** Distances in mm to the nearest pixel of the other kind, negative inside of the mask: exact, by parabolas. */
-function signedDistances(
-  mask: Uint8Array,
-  shape: readonly [number, number],
-  spacing: readonly [number, number],
-): Float32Array {
-  const [outside, inside] = [1, 0].map((kind) => squaredDistances(mask, kind, shape, spacing));
-  return Float32Array.from(mask, (on, i) => (on ? -Math.sqrt(inside[i]) : Math.sqrt(outside[i])));
-}
-
-/** Squared distances to the nearest pixel of a kind (Felzenszwalb and Huttenlocher 2012). */
-function squaredDistances(
-  mask: Uint8Array,
-  kind: number,
-  [width, height]: readonly [number, number],
-  spacing: readonly [number, number],
-): Float64Array {
-  const far = (width * spacing[0]) ** 2 + (height * spacing[1]) ** 2;
-  const values = Float64Array.from(mask, (on) => (on === kind ? 0 : far));
-  for (let v = 0; v < height; v++) lowerEnvelope(values, v * width, 1, width, spacing[0]);
-  for (let u = 0; u < width; u++) lowerEnvelope(values, u, width, height, spacing[1]);
-  return values;
-}
-
-function lowerEnvelope(values: Float64Array, start: number, stride: number, count: number, step: number): void {
-  const f = Float64Array.from({ length: count }, (_, k) => values[start + k * stride]);
-  const centers = new Int32Array(count);
-  const bounds = new Float64Array(count + 1).fill(Infinity);
-  bounds[0] = -Infinity;
-  let last = 0;
-  const meet = (p: number, q: number): number =>
-    (f[q] - f[p] + (q * step) ** 2 - (p * step) ** 2) / (2 * step * step * (q - p));
-  for (let q = 1; q < count; q++) {
-    let at = meet(centers[last], q);
-    while (at <= bounds[last]) at = meet(centers[--last], q);
-    centers[++last] = q;
-    bounds[last] = at;
-    bounds[last + 1] = Infinity;
-  }
-  for (let q = 0, k = 0; q < count; q++) {
-    while (bounds[k + 1] < q) k++;
-    values[start + q * stride] = ((q - centers[k]) * step) ** 2 + f[centers[k]];
-  }
 }

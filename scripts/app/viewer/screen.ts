@@ -3,7 +3,7 @@ import { cmapper, DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLI
 import type { LabelName } from "../tasks/models.ts";
 import type { Picture } from "../tasks/scans.ts";
 import type { Box } from "./edits.ts";
-import type { Axis } from "./paint.ts";
+import type { Axis } from "../slices.ts";
 
 export type Layout = "all" | "axial" | "coronal" | "sagittal" | "solid";
 

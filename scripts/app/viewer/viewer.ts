@@ -3,7 +3,7 @@ import { button, make, select, slider, toggle } from "../elements.ts";
 import type { LabelName } from "../tasks/models.ts";
 import type { Picture } from "../tasks/scans.ts";
 import { Drawing } from "./draw.ts";
-import type { Axis } from "./paint.ts";
+import type { Axis } from "../slices.ts";
 import { type Layout, Screen } from "./screen.ts";
 import type { Sheet } from "./sheet.ts";
 

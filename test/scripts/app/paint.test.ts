@@ -1,7 +1,8 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Edits } from "../../../scripts/app/viewer/edits.ts";
-import { type Axis, fill, interpolate, slicesWith, stroke } from "../../../scripts/app/viewer/paint.ts";
+import { type Axis, slicesOf } from "../../../scripts/app/slices.ts";
+import { fill, interpolate, stroke } from "../../../scripts/app/viewer/paint.ts";
 
 const shape = [9, 7, 5] as const;
 const SIZE = 9 * 7 * 5;
@@ -47,7 +48,7 @@ test("fill() fills what an outline of a slice encloses, and no other slice", () 
   }
   fill(edits, 2, [4, 3, 3], 1);
   const count = edits.labels.filter((value) => value === 1).length;
-  assert.equal([count, slicesWith(edits, 2, 1)], [25, [3]]);
+  assert.equal([count, slicesOf(edits.labels, shape, 2, 1)], [25, [3]]);
   // Filling with what is there already ends.
   fill(edits, 2, [4, 3, 3], 1);
   assert.is(edits.labels.filter((value) => value === 1).length, 25);
@@ -84,7 +85,7 @@ test("interpolate() works across every axis, and not with one slice", () => {
     assert.is(interpolate(edits, axis, 1, [1, 1, 1]), 0);
     paint(4);
     assert.is(interpolate(edits, axis, 1, [1, 1, 1]), 3);
-    assert.equal(slicesWith(edits, axis, 1), [0, 1, 2, 3, 4]);
+    assert.equal(slicesOf(edits.labels, shape, axis, 1), [0, 1, 2, 3, 4]);
   }
 });
 
