@@ -1,6 +1,13 @@
 /** Scans segmented slice by slice from a few labeled slices, by an encoder and its prototypes. */
 import { compile, concat, slice, softmax, sum, take, Tensor, tensor, VoxgradError } from "../../engine/mod.ts";
-import { extractBox, type Plan, preprocessImage, restoreScores, type Triple, type Volume } from "../../engine/imaging/mod.ts";
+import {
+  extractBox,
+  type Plan,
+  preprocessImage,
+  restoreScores,
+  type Triple,
+  type Volume,
+} from "../../engine/imaging/mod.ts";
 import type { StopSignal } from "../../engine/train/mod.ts";
 import * as alpnet from "./alpnet.ts";
 import { type QueryScan, valuesOf, valuesOnGrid } from "./grid.ts";

@@ -1,6 +1,13 @@
 /** Models of encoders of train_alpnet: they find in a scan what a labeled scan shows. */
 import { check, VoxgradError } from "../../engine/mod.ts";
-import { checkSpacing, isVolume, type PreparedCase, readLabelVolume, type Volume, wholeLabels } from "../../engine/imaging/mod.ts";
+import {
+  checkSpacing,
+  isVolume,
+  type PreparedCase,
+  readLabelVolume,
+  type Volume,
+  wholeLabels,
+} from "../../engine/imaging/mod.ts";
 import { type LoadedModel, resident } from "../../engine/train/mod.ts";
 import { oneShotSegmenter } from "../alpnet/scans.ts";
 import { fewShotOptions, type OneShotSettings, settingsWith } from "../alpnet/settings.ts";

@@ -1,4 +1,5 @@
 /** What the views share: words to the visitor, the viewer, busy work with its progress and Cancel. */
+import type { Sheet } from "./viewer/sheet.ts";
 import type { Viewer } from "./viewer/viewer.ts";
 import { button, type Chosen, make } from "./elements.ts";
 import type { Progress } from "./protocol.ts";
@@ -21,10 +22,16 @@ export interface View {
 const said = document.getElementById("said")!;
 const problem = document.getElementById("problem")!;
 
-/** Says a line to the visitor; an empty one takes it away. */
+/** Milliseconds until a line goes by itself. */
+const LINGERS = 8000;
+let going: ReturnType<typeof setTimeout> | undefined;
+
+/** Says a line to the visitor, for a while; an empty one takes it away. */
 export function say(text: string): void {
+  clearTimeout(going);
   said.textContent = text;
   said.hidden = text === "";
+  going = setTimeout(() => (said.hidden = true), LINGERS);
 }
 
 /** Shows what went wrong, with its details on request. */
@@ -104,6 +111,12 @@ export class Busy {
 }
 
 let coming: Promise<Viewer> | undefined;
+
+/** Shows the scan of a view, or that it has none. */
+export async function showSheet(sheet: Sheet | undefined): Promise<void> {
+  if (sheet) (await viewer()).show(sheet);
+  else (await coming)?.clear();
+}
 
 /** The viewer, loaded with the first scan. */
 export function viewer(): Promise<Viewer> {

@@ -2,7 +2,7 @@
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import "./views/training.css";
-import { attempt, showProblem, type View } from "./app.ts";
+import { attempt, say, showProblem, type View } from "./app.ts";
 import { describeAdapter } from "./adapter.ts";
 import { droppedFiles } from "./dropped.ts";
 import { make } from "./elements.ts";
@@ -39,6 +39,7 @@ async function go(): Promise<void> {
   const view = opened.get(name) ?? (await ways[name].load()).open();
   opened.set(name, view);
   shown?.hidden?.();
+  say("");
   shown = view;
   panel.replaceChildren(view.element);
   stage.hidden = view.wide ?? false;
@@ -71,5 +72,13 @@ addEventListener("drop", (event) => {
   if (!view?.dropped || !event.dataTransfer) return;
   void attempt(async () => view.dropped!(await droppedFiles(event.dataTransfer!)));
 });
+// Menus close by a press elsewhere, and by Escape.
+const closeMenus = (target: EventTarget | null): void => {
+  for (const menu of document.querySelectorAll<HTMLDetailsElement>(".menu[open]")) {
+    if (!(target instanceof Node && menu.contains(target))) menu.open = false;
+  }
+};
+addEventListener("pointerdown", ({ target }) => closeMenus(target), { capture: true });
+addEventListener("keydown", ({ key }) => key === "Escape" && closeMenus(null));
 void describeAdapter();
 moved();

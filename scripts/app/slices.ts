@@ -6,6 +6,10 @@ export type Axis = 0 | 1 | 2;
 /** The two axes of a slice. */
 export const acrossOf = (axis: Axis): readonly [Axis, Axis] => ([[1, 2], [0, 2], [0, 1]] as const)[axis];
 
+/** The axis that slices are painted across: the coarsest one, along the body where all are alike. */
+export const paintedAxis = (spacing: readonly number[]): Axis =>
+  ([1, 0] as const).reduce<Axis>((a, b) => (spacing[b] > 1.01 * spacing[a] ? b : a), 2);
+
 /** Distances in memory of neighbors along x, y, z. */
 export const stridesOf = ([X, Y]: readonly number[]): readonly number[] => [1, X, X * Y];
 

@@ -1,7 +1,7 @@
 /** Segmentation by painted examples. */
 import { type PreparedCase, reorient, type Volume, voxelCount } from "../../../engine/imaging/mod.ts";
 import { VoxgradError } from "../../../engine/mod.ts";
-import { loadModel, type LoadedModel, resident } from "../../../engine/train/mod.ts";
+import { type LoadedModel, loadModel, resident } from "../../../engine/train/mod.ts";
 import { planOfScan } from "../../../models/alpnet/evaluate/within.ts";
 import { oneShotSegmenter } from "../../../models/alpnet/scans.ts";
 import { fewShotOptions, settingsWith } from "../../../models/alpnet/settings.ts";
@@ -64,12 +64,6 @@ const planFor = (image: Volume, plan: Plan): Plan => {
 };
 /** Pixels of a slice's longer edge at most. */
 const MOST = 192;
-
-/** Across which axis of the page's grid slices of a scan are painted. */
-export async function axisOf({ encoder, scan }: { encoder: number; scan: number }): Promise<Axis> {
-  const plan = planFor(scanOf(scan), encoderFor(encoder).plan);
-  return sliceAxis({ affine: gridOf(scan).affine }, plan).storage;
-}
 
 /** What was found last, of which labels are made again without a GPU. */
 let last: {

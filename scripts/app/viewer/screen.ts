@@ -20,6 +20,8 @@ const CODES = { Uint8Array: [2, 8], Int16Array: [4, 16], Float32Array: [16, 32] 
 const TEXTURE_OF_LABELS = WebGL2RenderingContext.TEXTURE7;
 /** An outline needs a fill that is seen a little, or NiiVue draws neither. */
 const HARDLY = 0.004;
+/** Thin lines need more than areas. */
+const SEEN = 0.9;
 
 type Shown = Pick<Picture, "data" | "shape" | "spacing" | "affine" | "tone">;
 
@@ -98,7 +100,7 @@ export class Screen {
       multiplanarPadPixels: 2,
       isRadiologicalConvention: true,
       showAllOrientationMarkers: true,
-      crosshairWidth: 0.4,
+      crosshairWidth: 0.2,
       crosshairWidthUnit: "percent",
       crosshairColor: [0.45, 0.7, 1, 0.7],
       fontColor: [0.85, 0.88, 0.93, 1],
@@ -203,7 +205,7 @@ export class Screen {
 
   /** How labels look: opacity from 0 to 1, filled or as outlines. */
   look(opacity: number, outline: boolean): void {
-    this.#nv.drawRimOpacity = outline ? opacity : -1;
+    this.#nv.drawRimOpacity = outline ? Math.max(opacity, SEEN) : -1;
     this.#nv.setDrawOpacity(outline ? Math.min(opacity, HARDLY) : opacity);
   }
 
@@ -269,6 +271,11 @@ export class Screen {
 
   get spacing(): readonly number[] {
     return this.#spacing;
+  }
+
+  /** Takes the size that its place has now. */
+  resize(): void {
+    this.#nv.resizeListener();
   }
 
   /** Lets another screen move along, and the other way round. */

@@ -39,6 +39,7 @@ export class Viewer {
   #other: Screen | undefined;
   readonly #screen: Screen;
   readonly #stage: HTMLElement;
+  readonly #empty: Element;
   readonly #frame = make("div", { className: "frame" });
   readonly #readout = make("output", { className: "readout" });
   readonly #slice = slider("Slice", { min: "1", step: "1" }, (v) => this.#go(v - 1), () => this.#sliceText());
@@ -52,8 +53,10 @@ export class Viewer {
   );
   readonly #preset = select("Window", [], (name) => this.#take(name));
 
-  constructor(stage: HTMLElement, screen: Screen) {
+  /** @param empty says what to do while no scan is shown */
+  constructor(stage: HTMLElement, screen: Screen, empty: Element) {
     this.#stage = stage;
+    this.#empty = empty;
     this.#screen = screen;
     this.drawing = new Drawing({
       screen,
@@ -130,6 +133,12 @@ export class Viewer {
     this.#screen.map(values, sheet.scan.shown);
   }
 
+  /** Goes to a slice across an axis. */
+  goTo(axis: Axis, slice: number): void {
+    this.#turn(axis);
+    this.#go(slice);
+  }
+
   /** Goes to the slice that shows most labels. */
   seek(): void {
     const { labels, edits: { shape } } = this.#sheet!;
@@ -151,13 +160,13 @@ export class Viewer {
       this.#other.close();
       this.#other.canvas.parentElement!.remove();
       this.#other = undefined;
-      delete this.#frame.dataset.pair;
+      this.#screen.resize();
     }
     if (!labels || !this.#sheet) return;
     const canvas = make("canvas", { "aria-label": title });
-    this.#frame.dataset.pair = "";
     this.#frame.append(make("div", { className: "canvas" }, canvas, make("span", { className: "caption" }, title)));
     const other = this.#other = await Screen.open(canvas);
+    this.#screen.resize();
     other.show(this.#sheet.scan.shown, labels, names);
     other.look(this.#opacity.input.valueAsNumber, this.#outline);
     other.layout = this.#layout;
@@ -167,7 +176,7 @@ export class Viewer {
 
   #build(): void {
     const layouts = LAYOUTS.map(([layout, label]) => {
-      const each = button(label, () => this.#arrange(layout), { "aria-pressed": String(layout === "all") });
+      const each = button(label, () => this.arrange(layout), { "aria-pressed": String(layout === "all") });
       this.#layouts.set(layout, each);
       return each;
     });
@@ -206,7 +215,12 @@ export class Viewer {
     );
     this.#frame.prepend(make("div", { className: "canvas" }, this.#screen.canvas, this.drawing.cover));
     const bar = make("div", { className: "row bar" }, this.#slice.row, this.#readout);
-    this.#stage.replaceChildren(make("div", { className: "row top" }, view, this.drawing.element), this.#frame, bar);
+    this.#stage.replaceChildren(
+      this.#empty,
+      make("div", { className: "row top" }, view, this.drawing.element),
+      this.#frame,
+      bar,
+    );
     this.#frame.addEventListener("keydown", (event) => this.#key(event), { capture: true });
     this.#frame.addEventListener("wheel", (event) => {
       if (!event.ctrlKey) return;
@@ -244,7 +258,8 @@ export class Viewer {
     this.#screen.crosshair = next;
   }
 
-  #arrange(layout: Layout): void {
+  /** Shows one plane, the solid, or all. */
+  arrange(layout: Layout): void {
     this.#layout = layout;
     for (const [name, each] of this.#layouts) each.setAttribute("aria-pressed", String(name === layout));
     this.#screen.layout = layout;
@@ -334,7 +349,8 @@ export class Viewer {
 
 export async function openViewer(stage: HTMLElement): Promise<Viewer> {
   const canvas = make("canvas", { tabIndex: 0, "aria-label": "Scan" });
+  const empty = stage.firstElementChild!;
   // NiiVue measures the element around it.
-  stage.replaceChildren(make("div", { className: "frame" }, make("div", { className: "canvas" }, canvas)));
-  return new Viewer(stage, await Screen.open(canvas));
+  stage.append(make("div", { className: "frame" }, make("div", { className: "canvas" }, canvas)));
+  return new Viewer(stage, await Screen.open(canvas), empty);
 }

@@ -12,12 +12,21 @@ export class ScanPicker {
   readonly element: HTMLElement;
   readonly #busy: Busy;
   readonly #taken: (scan: ScanView) => unknown;
+  readonly #keep: (scan: number) => boolean;
   readonly #note = make("p", { className: "chosen" }, "Drop files or a DICOM folder anywhere, or choose them.");
   readonly #channels = select("Channel", [], (index) => this.#turn(Number(index)));
   #scan: ScanView | undefined;
 
-  /** @param taken is given each scan; the one before is let go */
-  constructor(busy: Busy, taken: (scan: ScanView) => unknown) {
+  /**
+   * @param taken is given each scan; the one before is let go
+   * @param options keep: of which scans are needed longer
+   */
+  constructor(
+    busy: Busy,
+    taken: (scan: ScanView) => unknown,
+    { keep = () => false }: { keep?: (scan: number) => boolean } = {},
+  ) {
+    this.#keep = keep;
     this.#busy = busy;
     this.#taken = taken;
     this.#channels.row.hidden = true;
@@ -59,7 +68,7 @@ export class ScanPicker {
     const numbers = Array.from({ length: next.channels }, (_, k) => String(k));
     this.#channels.input.replaceChildren(...numbers.map((k) => make("option", { value: k }, `${Number(k) + 1}`)));
     await this.#taken(next);
-    if (before) await compute("scans", "close", { scan: before.id });
+    if (before && !this.#keep(before.id)) await compute("scans", "close", { scan: before.id });
     return true;
   }
 

@@ -1,5 +1,5 @@
 /** Segment: a scan, a model, a look, a correction, a file. */
-import { attempt, Busy, duration, say, type View, viewer } from "../app.ts";
+import { attempt, Busy, duration, say, showSheet, type View, viewer } from "../app.ts";
 import { button, filePicker, group, make, select, toggle } from "../elements.ts";
 import { compute } from "../engine.ts";
 import { Sheet } from "../viewer/sheet.ts";
@@ -152,7 +152,7 @@ export function open(): View {
   settle();
   return {
     element,
-    shown: () => void (sheet && viewer().then((view) => view.show(sheet!))),
+    shown: () => void showSheet(sheet),
     unsaved: () => sheet?.unsaved ?? false,
     dropped: (files) => (isModel(files) ? models.open({ files }) : scans.open(files)),
   };
