@@ -21,7 +21,8 @@ export function foldGrid(count: number, target: Target): { workgroups: [number, 
   const y = Math.min(ceilDiv(count, x), max);
   const z = ceilDiv(count, x * y);
   if (z > max) throw new Error(`kernel: ${count} workgroups, the adapter runs at most ${max}^3`);
-  const index = z > 1 ? `wid.x + wid.y * ${x}u + wid.z * ${x * y}u` : y > 1 ? `wid.x + wid.y * ${x}u` : "wid.x";
+  // A grid of one row is read like one of several, so that both share a pipeline.
+  const index = z > 1 ? `wid.x + wid.y * ${x}u + wid.z * ${x * y}u` : `wid.x + wid.y * ${max}u`;
   return { workgroups: [x, y, z], index };
 }
 

@@ -38,7 +38,8 @@ export function fold(
 ): { workgroups: readonly [number, number, number]; row: number } {
   const groups = Math.max(1, Math.ceil(count / workgroup));
   const x = Math.min(groups, target.maxWorkgroupsPerDimension);
-  return { workgroups: [x, Math.ceil(groups / x), 1], row: x * workgroup };
+  // Also where there is one row: both then share a pipeline.
+  return { workgroups: [x, Math.ceil(groups / x), 1], row: target.maxWorkgroupsPerDimension * workgroup };
 }
 
 export const bindings = (reads: readonly string[]): string =>
@@ -66,7 +67,11 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
   // Elements of a workgroup are contiguous; those of an invocation are a workgroup's width apart.
   const make = (): { source: string; sizes: readonly number[] } => {
     const { declarations, before, body, numbers } = p.code();
-    const own = { ...(length === "last" ? { last: p.length } : {}), ...(from > 0 ? { begin: from } : {}) };
+    const own = {
+      span: WORKGROUP * each,
+      ...(length === "last" ? { last: p.length } : {}),
+      ...(from > 0 ? { begin: from } : {}),
+    };
     const sizes = sizesOf({ ...own, ...numbers.unsigned }, {}, numbers.floats);
     const source = wgsl`${declarationsSource([declarations])}
 ${bindings(p.reads)}
@@ -77,25 +82,15 @@ ${sizes.declaration(p.reads.length + 1)}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 ${sizes.lets}
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * ${WORKGROUP * each}u + lane${
-      from > 0 ? " + begin" : ""
-    };
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * span + lane${from > 0 ? " + begin" : ""};
 #else
-  let first = group.x * ${WORKGROUP * each}u + lane;
+  let first = group.x * span + lane;
 ${rowNames(p.rowsTogether)}
 #endif
 ${before}
-#if ${each === 1}
-  let k = first;
-  if (k >= ${length}) {
-    return;
-  }
-${body}
-#else
-  for (var k = first; k < min(first + ${WORKGROUP * each}u, ${length}); k += ${WORKGROUP}u) {
+  for (var k = first; k < min(first + span, ${length}); k += ${WORKGROUP}u) {
 ${body}
   }
-#endif
 }
 `;
     return { source, sizes: sizes.values };

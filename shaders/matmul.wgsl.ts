@@ -69,7 +69,7 @@ const tiled = (
 @compute @workgroup_size(${size})
 fn main(@builtin(global_invocation_id) id: vec3u) {
 ${sizes.lets}
-  let i = ${workgroups[1] > 1 ? `id.x + id.y * ${row}u` : "id.x"};
+  let i = id.x + id.y * ${row}u;
   if (i >= count) {
     return;
   }

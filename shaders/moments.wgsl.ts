@@ -6,7 +6,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import { operands } from "./operands.ts";
-import { sizesOf } from "./sizes.ts";
+import { withSizes } from "./sizes.ts";
 import { type Dispatch, type Fusion, type Lowered, type Slot, type Target, widestGroup } from "./types.ts";
 
 export interface MomentsParams {
@@ -100,8 +100,8 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const size = lanes === 1 ? Math.min(64, widest) : widest;
     const each = size / lanes;
     const { workgroups, index } = foldGrid(Math.ceil(groups / each), target);
-    const sizes = sizesOf({ groups, parts, share, length }, {}, { eps: p.eps });
     const x = operands([{ name: "x", type: "f32", slot: from }], { name: "result", type: "f32", slot: to }, fusion);
+    const sizes = x.sizes({ groups, parts, share, length }, {}, { eps: p.eps });
     const last = "output" in to;
     const [whole, rest, squared, counted] = lanes > 1
       ? ["means[leader]", "rests[leader]", "squares[leader]", "counts[leader]"]
@@ -109,7 +109,6 @@ export function lowerMoments(p: MomentsParams, target: Target, fusion: Fusion | 
     const source = (): string =>
       wgsl`${x.enable}
 ${x.declarations()}
-${sizes.declaration(x.reads.length + 1)}
 ${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 #if ${lanes > 1}
 ${joining(size)}
@@ -149,7 +148,7 @@ ${text((at) => x.load("x", at))}
 }
 `;
     const name = `${own}${x.suffix}`;
-    return { kernel: { name, source, workgroups, sizes: sizes.values, flops }, reads: x.reads, writes: [to] };
+    return { kernel: withSizes({ name, source, workgroups, flops }, sizes), reads: x.reads, writes: [to] };
   };
   // Of the many values of a lane on a CPU adapter, the middle of three, which a single outlier is not.
   const pivot = (load: (at: string) => string): string =>

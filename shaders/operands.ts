@@ -2,7 +2,8 @@
  * Inputs and outputs of a kernel template: bindings, and elementwise functions that are fused into loads and stores.
  */
 import { librarySource } from "./library.ts";
-import type { Fused, Fusion, Slot } from "./types.ts";
+import { type Sizes, sizesOf } from "./sizes.ts";
+import type { Fused, FusedCode, Fusion, Slot } from "./types.ts";
 
 /**
  * Bindings of the function that replaces input k are named `in{k}_0`, `in{k}_1`, ..., those of the result `out_0`, ...
@@ -21,8 +22,14 @@ export interface Operand {
 export interface Operands {
   /** Enable directives; must come first. */
   readonly enable: string;
-  /** Bindings and functions. */
+  /** Bindings, with that of the sizes if there are any, and functions. */
   readonly declarations: () => string;
+  /** The numbers that the template reads, as for `sizesOf`; fused functions then read theirs too. */
+  sizes(
+    unsigned: Readonly<Record<string, number>>,
+    signed?: Readonly<Record<string, number>>,
+    floats?: Readonly<Record<string, number>>,
+  ): Sizes;
   /** Added before and after the kernel's name. */
   readonly prefix: string;
   readonly suffix: string;
@@ -70,15 +77,18 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   const type = store?.type ?? result.type;
   const half = [...bound, { type }].some(({ type }) => isHalf(type));
   const rounded = result.type === "f16";
+  let sizes: Sizes | null = null;
+  let coded: readonly FusedCode[] | null = null;
+  const codes = (): readonly FusedCode[] => (coded ??= functions.map(({ fused }) => fused.code(sizes !== null)));
   const declarations = (): string => {
-    const codes = functions.map(({ fused }) => fused.code());
-    const names = new Set([...codes.flatMap((code) => code.functions), ...(rounded ? ["vg_half"] : [])]);
+    const names = new Set([...codes().flatMap((code) => code.functions), ...(rounded ? ["vg_half"] : [])]);
     return [
       ...bound.map(({ name, type }, k) => `@group(0) @binding(${k}) var<storage, read> ${name}: array<${type}>;`),
       `@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`,
+      sizes?.declaration(reads.length + 1) ?? "",
       librarySource(names),
-      ...codes.map(({ body, value }, k) =>
-        `fn ${functions[k].header} {\n${body ? `${body}\n` : ""}return ${value};\n}`
+      ...codes().map(({ body, value }, k) =>
+        [`fn ${functions[k].header} {`, sizes?.letsOf(k), body, `return ${value};`, "}"].filter(Boolean).join("\n")
       ),
     ].join("\n");
   };
@@ -86,6 +96,10 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   return {
     enable: half ? "enable f16;" : "",
     declarations,
+    sizes(unsigned, signed, floats) {
+      sizes = sizesOf(unsigned, signed, floats, () => codes().map(({ numbers }) => numbers));
+      return sizes;
+    },
     prefix: store ? `${store.name}(` : "",
     suffix: [...(fusion?.loads ?? []).flatMap((f) => (f ? [` of ${f.name}`] : [])), store ? ")" : ""].join(""),
     reads,

@@ -182,7 +182,7 @@ ${sizes.declaration(bindingOf(p, results.length))}
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {
 ${sizes.lets}
-  let i = ${workgroups[1] > 1 ? `id.x + id.y * ${row}u` : "id.x"};
+  let i = id.x + id.y * ${row}u;
   if (i >= count) {
     return;
   }

@@ -119,8 +119,16 @@ export interface Fused {
   readonly reads: readonly string[];
   /** The storage type of a result. */
   readonly type: string;
-  /** Its WGSL: statements, their value, and the library functions that they call. */
-  readonly code: () => { readonly functions: readonly string[]; readonly body: string; readonly value: string };
+  /** Its WGSL. With `lifts` its numbers are names that the kernel has to declare. */
+  readonly code: (lifts: boolean) => FusedCode;
+}
+
+/** Statements, their value, the library functions that they call, and the numbers that they name. */
+export interface FusedCode {
+  readonly functions: readonly string[];
+  readonly body: string;
+  readonly value: string;
+  readonly numbers: Numbers;
 }
 
 /** Functions that replace loads of inputs (null for plain loads) and the store of the result. */

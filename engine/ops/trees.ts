@@ -82,14 +82,9 @@ export function scale<T>(a: T, factor: number | Tensor, ...rest: never[]): T {
   return each("tree.scale", a, [], (x) => (isFloat(x.dtype) ? cast(mul(x, factor), x.dtype) : mul(x, factor)));
 }
 
-/** The sum of scalars, pairwise, so that no kernel reads more of them than it can bind. */
-function total(scalars: readonly Tensor[]): Tensor {
-  let parts = scalars;
-  while (parts.length > 1) {
-    parts = parts.flatMap((x, k) => (k % 2 ? [] : [k + 1 < parts.length ? addTensors(x, parts[k + 1]) : x]));
-  }
-  return parts[0] ?? scalar(0, "f32");
-}
+/** The sum of scalars, one after the other: however many a kernel can bind, all parts of that have one structure. */
+const total = (scalars: readonly Tensor[]): Tensor =>
+  scalars.length > 0 ? scalars.reduce((sum, x) => addTensors(sum, x)) : scalar(0, "f32");
 
 const wide = (x: Tensor): Tensor => cast(x, "f32");
 

@@ -12,7 +12,7 @@ import { convWork, rowPlan, sides, tapsOf, volume } from "./common.wgsl.ts";
 import { ceilDiv, each, foldGrid, gpuShare, MOST_PICKED, pick, softwareShare } from "../grid.ts";
 import type { ConvParams, RowPlan, Side, Size3 } from "./common.wgsl.ts";
 import { type Operands, operands } from "../operands.ts";
-import { sizesOf } from "../sizes.ts";
+import { withSizes } from "../sizes.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
 interface Tile {
@@ -121,7 +121,7 @@ export function lowerTile(
   // Strides and dilations divide positions of an inverted stride, which only constants do fast.
   const along = (name: string, values: Size3): Record<string, number> =>
     backward ? {} : { [`${name}Z`]: values[0], [`${name}Y`]: values[1] };
-  const sizes = sizesOf(
+  const sizes = io.sizes(
     {
       lanes,
       blocks,
@@ -166,7 +166,6 @@ export function lowerTile(
 enable subgroups;
 #endif
 ${io.declarations()}
-${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
@@ -275,13 +274,12 @@ ${stores(p, to, tile, io)}
     temps: [],
     dispatches: [
       {
-        kernel: {
+        kernel: withSizes({
           name: `${io.prefix}${family}.tile${tc}x${tw}${share > 1 ? `_share${share}` : ""}${io.suffix}`,
           source,
           workgroups: grid.workgroups,
-          sizes: sizes.values,
           ...convWork(p),
-        },
+        }, sizes),
         reads: io.reads,
         writes: [{ output: 0 }],
       },

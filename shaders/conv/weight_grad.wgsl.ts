@@ -5,7 +5,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convWork, volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
-import { sizesOf } from "../sizes.ts";
+import { withSizes } from "../sizes.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { type Operands, operands } from "../operands.ts";
 import type { Dispatch, Fusion, Kernel, Lowered, Target, Variant } from "../types.ts";
@@ -30,12 +30,11 @@ export function sumPartials(
     fusion,
   );
   const grid = foldGrid(ceilDiv(count, 64), target);
-  const sizes = sizesOf({ count, parts, ...(bias && { each: bias.each, channels: bias.channels }) });
+  const sizes = io.sizes({ count, parts, ...(bias && { each: bias.each, channels: bias.channels }) });
   // Sums of 16 terms are accumulated, so rounding grows with at most 16 + parts / 16 terms.
   const source = (): string =>
     wgsl`${io.enable}
 ${io.declarations()}
-${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
@@ -52,7 +51,7 @@ ${sizes.lets}
 }
 `;
   return {
-    kernel: { name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups, sizes: sizes.values },
+    kernel: withSizes({ name: `${io.prefix}${name}${io.suffix}`, source, workgroups: grid.workgroups }, sizes),
     reads: io.reads,
     writes: [{ output: 0 }],
   };

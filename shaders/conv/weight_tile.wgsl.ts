@@ -11,7 +11,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid, pick, softwareShare } from "../grid.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
-import { sizesOf } from "../sizes.ts";
+import { withSizes } from "../sizes.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
@@ -62,7 +62,7 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
   const units = blocks * parts;
   const grid = foldGrid(ceilDiv(units * lanes, size), target);
 
-  const sizes = sizesOf(
+  const sizes = io.sizes(
     {
       units,
       channelBlocks,
@@ -178,7 +178,6 @@ function lowerWeightTile(p: ConvParams, target: Target, tile: Tile, fusion: Fusi
 enable subgroups;
 #endif
 ${io.declarations()}
-${sizes.declaration(io.reads.length + 1)}
 
 @compute @workgroup_size(${size})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${
@@ -261,7 +260,7 @@ ${sizes.lets}
   };
   const name = `tile${tc}x${th}x${tw}${share > 1 ? `_share${share}` : ""}`;
   return summedLater(
-    { name, source, workgroups: grid.workgroups, sizes: sizes.values },
+    withSizes({ name, source, workgroups: grid.workgroups }, sizes),
     io,
     p,
     { count, parts },

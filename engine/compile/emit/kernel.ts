@@ -8,6 +8,7 @@ import { coneFrom, coneOf, type Materialized, movedFrom, movedReads } from "../g
 import { storageOf, type Value } from "../graph/lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted } from "./emitted.ts";
+import { Lifted } from "./lift.ts";
 import { functionsOf, printStatements } from "./statements.ts";
 
 export interface KernelOptions {
@@ -37,15 +38,18 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
     name,
     reads: reads.map((v) => stored(v.dtype)),
     type,
-    code() {
+    code(lifts) {
       const body = new Body(root, materialized, target, "i", { reads, prefix, given });
       const computed = body.value(value, Index.linear(value.shape, variable("i"), body.bindIndex));
       const result: Expr = type === "f16" ? call("f16", computed) : computed;
       const statements = [...body.before, ...body.statements];
+      const lifted = new Lifted({ i: value.size }, `${prefix}n`);
+      const own = lifts ? lifted.statements(statements) : statements;
       return {
         functions: [...functionsOf(statements, [result])],
-        body: body.unloaded([result]) + printStatements(statements),
-        value: print(result),
+        body: body.unloaded([result]) + printStatements(own),
+        value: print(lifts ? lifted.value(result) : result),
+        numbers: lifted,
       };
     },
   };

@@ -2,11 +2,9 @@
  * Numbers of fused kernels that differ from shape to shape, taken out of their statements, so that kernels of the same
  * structure share a pipeline. They become names of numbers that the kernel reads: see shaders/sizes.ts.
  */
-import { call, type Expr, infix, variable } from "../../core/expr.ts";
+import { call, type Expr, infix, u32, variable } from "../../core/expr.ts";
 import type { Block, Statement } from "./statements.ts";
 
-/** Smaller numbers are rather part of what an operator does than a size. */
-const LEAST = 3;
 /** Below, the quotient by way of f32 is exact: (n + 1/2) / d is at least 1 / 2d from an integer. */
 const MOST_DIVIDED = 2 ** 21;
 const SIMPLE = new Set([0, 0.25, 0.5, 1, 2, 3, 4]);
@@ -24,23 +22,29 @@ export class Lifted {
   readonly #bounds: Map<string, number>;
   readonly #prefix: string;
   readonly #names = new Map<string, string>();
+  #once = false;
 
   constructor(bounds: Readonly<Record<string, number>>, prefix = "n") {
     this.#bounds = new Map(Object.entries(bounds));
     this.#prefix = prefix;
   }
 
-  /** Statements, in order, without their numbers. */
-  statements(list: readonly Statement[]): Statement[] {
+  /**
+   * Statements, in order, without their numbers. With `once` they run before a loop: a division that costs more is
+   * then cheaper than a pipeline for powers of two.
+   */
+  statements(list: readonly Statement[], once = false): Statement[] {
+    this.#once = once;
     return list.map((s): Statement => {
       if (s.kind === "let") {
         const bound = this.#boundOf(s.value);
         if (bound < Infinity) this.#bounds.set(s.name, bound);
-        return { ...s, value: this.value(s.value) };
+        // A name of a number is one that an index consists of.
+        return { ...s, value: this.#operand(folded(s.value), "=") };
       }
       if (s.kind === "store") return { ...s, index: this.value(s.index), value: this.value(s.value) };
       const block = ({ statements, value }: Block): Block => ({
-        statements: this.statements(statements),
+        statements: this.statements(statements, this.#once),
         value: this.value(value),
       });
       return { ...s, condition: this.value(s.condition), blocks: [block(s.blocks[0]), block(s.blocks[1])] };
@@ -69,13 +73,14 @@ export class Lifted {
     if (operator === "/" || operator === "%") {
       const whole = this.value(left);
       if (isFloat(right)) return infix(whole, operator, this.#operand(right, operator));
-      if (!isUnsigned(right) || right.value < LEAST) return infix(whole, operator, this.value(right));
+      if (!isUnsigned(right) || right.value < 2) return infix(whole, operator, this.value(right));
       const d = right.value;
       // CPU adapters divide by what is no constant lane by lane.
-      if (isPower(d)) {
+      const isSmall = this.#boundOf(left) <= MOST_DIVIDED;
+      if (isPower(d) && !(isSmall && (this.#once || left.kind === "variable" && left.name === "o"))) {
         return operator === "/" ? infix(whole, ">>", by(Math.log2(d), ">>")) : infix(whole, "&", by(d - 1, "&"));
       }
-      if (this.#boundOf(left) > MOST_DIVIDED) return infix(whole, operator, right);
+      if (!isSmall) return infix(whole, operator, right);
       const scaled = infix(
         infix(call("f32", call("i32", whole)), "+", HALF),
         "*",
@@ -94,7 +99,7 @@ export class Lifted {
   }
 
   #operand(e: Expr, role: string): Expr {
-    if (isUnsigned(e) && e.value >= LEAST) return this.#named(this.unsigned, e.value, role);
+    if (isUnsigned(e) && e.value > 0) return this.#named(this.unsigned, e.value, role);
     if (isFloat(e) && Number.isFinite(e.value) && !SIMPLE.has(Math.abs(e.value))) {
       return this.#named(this.floats, e.value, role);
     }
@@ -132,6 +137,13 @@ export class Lifted {
         return Infinity;
     }
   }
+}
+
+/** Sums and products of two integers, which an axis of one element gives. */
+function folded(e: Expr): Expr {
+  if (e.kind !== "infix" || !isUnsigned(e.left) || !isUnsigned(e.right)) return e;
+  const [a, b] = [e.left.value, e.right.value];
+  return e.operator === "+" ? u32(a + b) : e.operator === "*" ? u32(a * b) : e;
 }
 
 const HALF: Expr = { kind: "literal", text: "0.5f", value: 0.5 };

@@ -90,14 +90,8 @@ function wholeKernel(
   options: { alias: Value | null; isBounded: boolean; reads?: readonly Value[] },
 ): { readonly kernel: Kernel; readonly body: Body } {
   const flat = mapBody(root, materialized, target, 1, options);
-  const rowsOf = (length: number): MapBody => length > 1 ? mapBody(root, materialized, target, length, options) : flat;
-  let inner = rowLength(root, flat.body, SHORTEST_SHARED_ROW);
-  let map = rowsOf(inner);
-  // Short rows are only useful for sharing loads.
-  if (inner > 1 && inner < SHORTEST_ROW && !sharedRowsOf(root, map, inner, target)) {
-    inner = rowLength(root, flat.body, SHORTEST_ROW);
-    map = rowsOf(inner);
-  }
+  const inner = rowLength(root, flat.body);
+  const map = inner > 1 ? mapBody(root, materialized, target, inner, options) : flat;
   return { kernel: mapKernelOf(root, materialized, target, map, inner, null), body: map.body };
 }
 
@@ -146,7 +140,7 @@ function mapKernelOf(
       code: () => {
         const rows = root.size / inner;
         const lifted = new Lifted({ k: span ? span.to : inner > 1 ? inner : root.size, o: rows, ...eachRow(rows) });
-        const before = lifted.statements(shared?.before ?? body.before);
+        const before = lifted.statements(shared?.before ?? body.before, true);
         const statements = lifted.statements(shared?.body ?? storing(root, map, span));
         return {
           declarations: body.declarations([map.result]),
@@ -197,8 +191,7 @@ function innerAxis(root: Value, inner: number): number {
 }
 
 /** Shorter rows leave lanes idle; more or longer rows exceed a grid dimension. */
-const SHORTEST_ROW = 512;
-const SHORTEST_SHARED_ROW = 64;
+const SHORTEST_ROW = 64;
 const MOST_ROWS = 65535;
 const LONGEST_ROW = 64 * 65535;
 
@@ -206,12 +199,12 @@ const LONGEST_ROW = 64 * 65535;
  * Divisions cost more than the arithmetic of most chains. If indices are divided by the size of trailing axes, for
  * example for a per-channel value, those axes get their own grid dimension, which makes the division unnecessary.
  */
-function rowLength(root: Value, body: Body, shortest: number): number {
+function rowLength(root: Value, body: Body): number {
   let best = 1;
   walkStatements(body.statements, (e) => {
     if (e.kind !== "infix" || e.operator !== "/" || e.left.kind !== "variable" || e.left.name !== "k") return;
     const n = e.right.kind === "literal" ? e.right.value : 0;
-    const fits = n >= shortest && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0;
+    const fits = n >= SHORTEST_ROW && n <= LONGEST_ROW && root.size / n <= MOST_ROWS && innerAxis(root, n) > 0;
     if (fits && (best === 1 || n < best)) best = n;
   });
   return best;

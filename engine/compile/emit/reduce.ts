@@ -88,7 +88,7 @@ export function emitReduce(
       code: () => {
         const { body, values } = known ?? termsOf(members, materialized, target, { reads: summed });
         const lifted = new Lifted({ o: root.size, r: size(axes.map((k) => shape[k])) });
-        const before = lifted.statements(body.before);
+        const before = lifted.statements(body.before, true);
         const statements = lifted.statements(body.statements);
         return {
           declarations: body.declarations(values),

@@ -62,8 +62,10 @@ function findPartner(
   target: Target,
 ): { partner: number; isEarly: boolean } | null {
   for (let k = groups.length - 1; k >= Math.max(0, groups.length - REACH); k--) {
-    const { members } = groups[k];
+    const { members, reads } = groups[k];
     const [first] = members;
+    // Sums of unrelated values would save a dispatch, but each number of them is another pipeline.
+    if (!reads.some((x) => joining.reads.includes(x))) continue;
     const fits = members.length < MOST_MEMBERS && isShareable(first, target) && haveSameRows(first, joining.members[0]);
     if (!fits) continue;
     const written = new Set(groups.slice(k).flatMap((group) => group.members));
