@@ -70,7 +70,7 @@ export function mapKernel(p: MapParams, target: Target): Kernel {
     const own = {
       span: WORKGROUP * each,
       ...(length === "last" ? { last: p.length } : {}),
-      ...(from > 0 ? { begin: from } : {}),
+      ...(p.from === undefined ? {} : { begin: from }),
     };
     const sizes = sizesOf({ ...own, ...numbers.unsigned }, {}, numbers.floats);
     const source = wgsl`${declarationsSource([declarations])}
@@ -82,7 +82,9 @@ ${sizes.declaration(p.reads.length + 1)}
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
 ${sizes.lets}
 #if ${single}
-  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * span + lane${from > 0 ? " + begin" : ""};
+  let first = (group.x + group.y * ${target.maxWorkgroupsPerDimension}u) * span + lane${
+      p.from === undefined ? "" : " + begin"
+    };
 #else
   let first = group.x * span + lane;
 ${rowNames(p.rowsTogether)}

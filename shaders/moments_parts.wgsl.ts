@@ -6,6 +6,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { ceilDiv, foldGrid } from "./grid.ts";
 import { librarySource } from "./library.ts";
 import type { MomentsParams } from "./moments.wgsl.ts";
+import { sizesOf } from "./sizes.ts";
 import { type Dispatch, type Lowered, type PartialMoments, type Slot, type Target, widestGroup } from "./types.ts";
 
 /** Entries that a lane merges before lanes merge each other's. */
@@ -27,9 +28,6 @@ export function lowerPartialMoments(
   if (length % parts.length !== 0) return null;
   const perRow = ceilDiv(parts.length, parts.share);
   const entries = (length / parts.length) * perRow;
-  const count = perRow === 1
-    ? `${parts.length}f`
-    : `f32(min(${parts.share}u, ${parts.length}u - i % ${perRow}u * ${parts.share}u))`;
   const lanes = widestGroup(target);
   const share = Math.min(entries, lanes * Math.max(DEPTH, ceilDiv(entries, lanes * lanes)));
   const chunks = ceilDiv(entries, share);
@@ -45,14 +43,20 @@ export function lowerPartialMoments(
     const last = "output" in to;
     const chunks = ceilDiv(entries, share);
     const grid = foldGrid(rows * chunks, target);
+    const sizes = sizesOf(
+      { groups: rows * chunks, chunks, entries, share, length: parts.length, piece: parts.share, perRow },
+      {},
+      { eps },
+    );
     const source = (): string =>
       wgsl`${librarySource(last ? ["vg_exact", "vg_rsqrt"] : ["vg_exact"])}
 @group(0) @binding(0) var<storage, read> parts: array<${type}>;
 @group(0) @binding(1) var<storage, read_write> result: array<${last ? "vec2f" : "vec4f"}>;
+${sizes.declaration(2)}
 // Count, mean, rounding error of the mean, sum of squared deviations.
 var<workgroup> joined: array<vec4f, ${lanes}>;
 
-fn entry(i: u32) -> vec4f {
+fn entry(i: u32, length: u32, piece: u32, perRow: u32) -> vec4f {
   ${entry}
 }
 
@@ -67,18 +71,19 @@ fn join(a: vec4f, b: vec4f) -> vec4f {
 
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) lane: u32) {
+${sizes.lets}
   let group = ${grid.index};
-  if (group >= ${rows * chunks}u) { return; }
-  let first = group / ${chunks}u * ${entries}u;
-  let begin = first + group % ${chunks}u * ${share}u;
-  let end = min(begin + ${share}u, first + ${entries}u);
+  if (group >= groups) { return; }
+  let first = group / chunks * entries;
+  let begin = first + group % chunks * share;
+  let end = min(begin + share, first + entries);
   var own = vec4f();
   var i = begin + lane;
   for (; i + ${(BLOCK - 1) * lanes}u < end; i += ${BLOCK * lanes}u) {
-${times((t) => `    let e${t} = entry(i + ${t * lanes}u);`)}
+${times((t) => `    let e${t} = entry(i + ${t * lanes}u, length, piece, perRow);`)}
 ${times((t) => `    own = join(own, e${t});`)}
   }
-  for (; i < end; i += ${lanes}u) { own = join(own, entry(i)); }
+  for (; i < end; i += ${lanes}u) { own = join(own, entry(i, length, piece, perRow)); }
   joined[lane] = own;
   for (var step = ${lanes / 2}u; step > 0u; step /= 2u) {
     workgroupBarrier();
@@ -86,13 +91,17 @@ ${times((t) => `    own = join(own, e${t});`)}
   }
   if (lane == 0u) {
     let all = joined[0];
-    result[group] = ${last ? `vec2f(all.y, vg_rsqrt(all.w / all.x + ${eps}f))` : "all"};
+    result[group] = ${last ? `vec2f(all.y, vg_rsqrt(all.w / all.x + eps))` : "all"};
   }
 }
 `;
-    return { kernel: { name, source, workgroups: grid.workgroups }, reads: [from], writes: [to] };
+    return { kernel: { name, source, workgroups: grid.workgroups, sizes: sizes.values }, reads: [from], writes: [to] };
   };
-  const given = [{ input: 0 }, "vec2f", `let part = parts[i];\n  return vec4f(${count}, part.x, 0f, part.y);`] as const;
+  const given = [
+    { input: 0 },
+    "vec2f",
+    "let part = parts[i];\n  return vec4f(f32(min(piece, length - i % perRow * piece)), part.x, 0f, part.y);",
+  ] as const;
   const output: Slot = { output: 0 };
   if (chunks === 1) return { temps: [], dispatches: [kernel("moments.join", given, output, entries, share)] };
   const between: Slot = { temp: 0 };

@@ -23,12 +23,20 @@ export class Index {
   readonly shape: Shape;
   /** Known bounds on the offsets, if tighter than the whole tensor. */
   readonly span: { readonly from: number; readonly to: number } | null;
+  /** Whether coordinates were rewritten, as those of a slice. */
+  readonly isMoved: boolean;
   readonly #segments: readonly Segment[];
   readonly #bind: BindIndex;
 
-  private constructor(shape: Shape, segments: readonly Segment[], bind: BindIndex, span: Index["span"] = null) {
+  private constructor(
+    shape: Shape,
+    segments: readonly Segment[],
+    bind: BindIndex,
+    { span = null, isMoved = false }: { span?: Index["span"]; isMoved?: boolean } = {},
+  ) {
     this.shape = shape;
     this.span = span;
+    this.isMoved = isMoved;
     this.#segments = segments.map((s) => ({
       ...s,
       expression: isAtom(s.expression) ? s.expression : bind(s.expression),
@@ -49,7 +57,7 @@ export class Index {
 
   /** The same index with known bounds on its offset. */
   bounded(from: number, to: number): Index {
-    return new Index(this.shape, this.#segments, this.#bind, { from, to });
+    return new Index(this.shape, this.#segments, this.#bind, { span: { from, to }, isMoved: this.isMoved });
   }
 
   /** Equal keys mean equal indices. */
@@ -95,12 +103,12 @@ export class Index {
       let product = 1;
       while (axis < shape.length && (product < count || shape[axis] === 1)) product *= shape[axis++];
       if (product !== count) {
-        return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this.span);
+        return new Index(shape, [{ from: 0, to: shape.length - 1, expression: this.offset }], this.#bind, this);
       }
       if (axis > from) runs.push({ from, to: axis - 1, expression: count === 1 ? ZERO : segment.expression });
     }
     if (axis < shape.length) runs.push({ from: axis, to: shape.length - 1, expression: ZERO });
-    return new Index(shape, runs, this.#bind, this.span);
+    return new Index(shape, runs, this.#bind, this);
   }
 
   /** Maps an index into a broadcast result to the tensor that was broadcast. */
@@ -133,6 +141,7 @@ export class Index {
       shape,
       (k) => k > 0 && rewrite[k] === null && rewrite[k - 1] === null && !starts.has(k),
       (a, b) => (rewrite[a] === null ? this.part(a, b) : rewrite[a](this.part(a, a))),
+      true,
     );
   }
 
@@ -150,7 +159,12 @@ export class Index {
     );
   }
 
-  #group(shape: Shape, joins: (axis: number) => boolean, value: (from: number, to: number) => Expr): Index {
+  #group(
+    shape: Shape,
+    joins: (axis: number) => boolean,
+    value: (from: number, to: number) => Expr,
+    isMoved = this.isMoved,
+  ): Index {
     const runs: Segment[] = [];
     for (let k = 0; k < shape.length;) {
       let end = k;
@@ -158,6 +172,6 @@ export class Index {
       runs.push({ from: k, to: end, expression: value(k, end) });
       k = end + 1;
     }
-    return new Index(shape, runs, this.#bind);
+    return new Index(shape, runs, this.#bind, { isMoved });
   }
 }

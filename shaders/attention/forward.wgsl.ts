@@ -22,11 +22,8 @@ import {
 
 function lowerTile(p: AttentionParams, target: Target, share: number): Lowered {
   const { queries, keys, features, values, terms, causal } = p;
-  const { tile, columns, chunks, workgroups, opening, enable } = layout(p, queries, values, {
-    share,
-    rows: 4,
-    twice: 64,
-  }, target);
+  const most = { share, rows: share === 4 ? 2 : 4, twice: 64 };
+  const { tile, columns, chunks, workgroups, opening, enable } = layout(p, queries, values, most, target);
   const { own, rows } = tile;
   const key = new Rows("key", features, keys, tile);
   const value = new Rows("value", values, keys, tile);

@@ -46,7 +46,9 @@ function lowerPart(of: Part, p: AttentionParams, target: Target, share: number):
   const byQuery = of === "query";
   const [length, others] = byQuery ? [queries, keys] : [keys, queries];
   const width = of === "value" ? values : features;
-  const l = layout(p, length, width, { share, rows: 2, twice: 16 }, target);
+  // SwiftShader shares among four lanes: more own vectors for each row that is broadcast, while registers last.
+  const few = share === 4 && Math.max(features, values) <= 32;
+  const l = layout(p, length, width, { share, rows: few ? 1 : 2, twice: share === 4 ? 64 : 16 }, target);
   const { tile, columns, chunks, opening, enable, workgroups } = l;
   const { own, rows } = tile;
   const wide = { stride: values + 1 };

@@ -107,7 +107,7 @@ const COLUMNS = 64;
 
 /**
  * The layout for `length` own vectors of a sample and a result of `width` columns. An invocation owns two of up to
- * `twice` elements, which halves loads and broadcasts.
+ * `twice` elements, which halves loads and broadcasts, or four on SwiftShader, which shares loads among fewer lanes.
  */
 export function layout(
   p: AttentionParams,
@@ -123,7 +123,8 @@ export function layout(
   let size = 64;
   // Smaller workgroups, so that few vectors still occupy all threads.
   while (target.software && size > 8 && total * ceilDiv(length, size) < 8) size /= 2;
-  const own = target.software && !wide && length > size ? 2 : 1;
+  const most = share === 4 && length >= 4 * size ? 4 : 2;
+  const own = target.software && !wide && length > size ? most : 1;
   const tile: Tile = { own, rows, size, share };
   const blocks = ceilDiv(length, own * size);
   const grid = foldGrid(total * blocks, target);

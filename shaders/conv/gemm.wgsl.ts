@@ -14,6 +14,7 @@ import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
 import { sumPartials } from "./weight_grad.wgsl.ts";
 import { operands } from "../operands.ts";
+import { sizesOf } from "../sizes.ts";
 import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
 
 /** Along one axis, result j of a phase reads the data at j * `advance` + base + tap * `step`. */
@@ -65,26 +66,41 @@ function packWeights(
   const taps = volume(p.kernel);
   const count = p.groups * taps * fromPadded * toPadded;
   const grid = foldGrid(ceilDiv(count, 64), target);
+  const sizes = sizesOf({
+    count,
+    taps,
+    fromPadded,
+    toPadded,
+    perGroup: from.channels * to.channels * taps,
+    fromChannels: from.channels,
+    toChannels: to.channels,
+    fromStride: from.weightStride,
+    toStride: to.weightStride,
+  });
   const source = (): string =>
     wgsl`${p.storage === "f16" ? "enable f16;" : ""}
 @group(0) @binding(0) var<storage, read> w: array<${p.storage}>;
 @group(0) @binding(1) var<storage, read_write> packed: array<${p.storage}>;
+${sizes.declaration(2)}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
+${sizes.lets}
   let i = (${grid.index}) * 64u + local;
-  if (i >= ${count}u) { return; }
-  let c = i % ${toPadded}u;
-  let k = i / ${toPadded}u % ${fromPadded}u;
-  let tap = i / ${toPadded * fromPadded}u % ${taps}u;
-  let group = i / ${toPadded * fromPadded * taps}u;
-  let at = group * ${from.channels * to.channels * taps}u + c * ${to.weightStride}u + k * ${from.weightStride}u + tap;
-  let inside = (c < ${to.channels}u) & (k < ${from.channels}u);
+  if (i >= count) { return; }
+  let c = i % toPadded;
+  var rest = i / toPadded;
+  let k = rest % fromPadded;
+  rest /= fromPadded;
+  let tap = rest % taps;
+  let group = rest / taps;
+  let at = group * perGroup + c * toStride + k * fromStride + tap;
+  let inside = (c < toChannels) & (k < fromChannels);
   packed[i] = select(${p.storage}(0.0), w[select(0u, at, inside)], inside);
 }
 `;
   return {
-    kernel: { name: "conv.pack_weights", source, workgroups: grid.workgroups },
+    kernel: { name: "conv.pack_weights", source, workgroups: grid.workgroups, sizes: sizes.values },
     reads: [{ input: 1 }],
     writes: [{ temp: 0 }],
   };

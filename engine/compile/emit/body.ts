@@ -6,6 +6,8 @@ import type { Emit } from "../../core/op.ts";
 import { chunkElements, type Declarations, type Target } from "../../../shaders/types.ts";
 import { isView, type Value } from "../graph/lower.ts";
 import type { Materialized } from "../graph/cone.ts";
+import { offsetOf, sumOf } from "./affine.ts";
+import { CHUNKS } from "./lift.ts";
 import { functionsOf, type Statement, walkStatements } from "./statements.ts";
 
 /** The type of an element in memory. */
@@ -79,6 +81,7 @@ export class Body {
   #scopes: Scope[];
   #fixed: Scope;
   #varying: Set<string>;
+  readonly #definitions = new Map<string, Expr>();
   #count = 0;
   #materialized: Materialized;
   #root: Value;
@@ -138,6 +141,7 @@ export class Body {
     const result = variable(name);
     scope.names.set(key, result);
     scope.statements.push({ kind: "let", name, value: expression });
+    if (type === "u32") this.#definitions.set(name, expression);
     return result;
   }
 
@@ -194,7 +198,7 @@ export class Body {
   }
 
   #load(v: Value, index: Index): Expr {
-    const offset = index.offset;
+    const offset = index.isMoved ? this.#asSum(index.offset) : index.offset;
     const place = print(offset);
     const element = this.#element(v, offset, place, index.span);
     if (v.dtype === "f16") {
@@ -204,10 +208,19 @@ export class Body {
     return this.bind(v.dtype === "bool" ? infix(element, "!=", u32(0)) : element, v.dtype);
   }
 
+  /** An offset as a sum, whose steps from slice to slice are one number; itself if it is none. */
+  #asSum(offset: Expr): Expr {
+    const isFixed = (e: Expr): boolean => !some(e, (x) => x.kind === "variable" && this.#varying.has(x.name));
+    const sum = sumOf(offset, (name) => this.#definitions.get(name));
+    const place = offsetOf(sum, isFixed, this.bindIndex);
+    return place ? this.bindIndex(place) : offset;
+  }
+
   #element(v: Value, offset: Expr, place: string, span: Index["span"]): Expr {
-    const shifted = (by: number): Expr => (by > 0 ? infix(offset, "-", u32(by)) : offset);
+    // Also by 0, so that the first chunk shares a pipeline with the others.
+    const shifted = (by: number): Expr => infix(offset, "-", u32(by));
     const from = this.#span?.from ?? 0;
-    if (v === this.#alias) return load(this.#given ? "result0" : "result", shifted(from));
+    if (v === this.#alias) return load(this.#given ? "result0" : "result", this.#span ? shifted(from) : offset);
     if (v.size <= this.#most) return load(`${this.#prefix}${this.#binding(v, null)}`, offset);
     // The element being written is in the same chunk.
     if (this.#span && place === "k" && v.size === this.#root.size) {
@@ -220,21 +233,19 @@ export class Body {
       return load(`b${this.#binding(v, first)}`, shifted(first * this.#most));
     }
     const key = `${v.id} ${first} ${end}`;
+    const places = Array.from({ length: end - first }, (_, k) => this.#binding(v, first + k));
     let loader = this.#loaders.get(key);
     if (!loader) {
-      const places = Array.from({ length: end - first }, (_, k) => this.#binding(v, first + k));
-      const all = end - first === Math.ceil(v.size / this.#most);
-      loader = `at${places[0]}${all ? "" : `_${places.length}`}`;
+      loader = `${CHUNKS}${places[0]}_${places.length}`;
       this.#loaders.set(key, loader);
       const lines = places.map((place, k) => {
-        const found = `return b${place}[i${first + k > 0 ? ` - ${(first + k) * this.#most}u` : ""}];`;
-        return k < places.length - 1
-          ? `  if (i < ${(first + k + 1) * this.#most}u) {\n    ${found}\n  }`
-          : `  ${found}`;
+        const found = `return b${place}[i - start${k}];`;
+        return k < places.length - 1 ? `  if (i < start${k + 1}) {\n    ${found}\n  }` : `  ${found}`;
       });
-      this.loaders.push(`fn ${loader}(i: u32) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
+      const starts = places.map((_, k) => `, start${k}: u32`).join("");
+      this.loaders.push(`fn ${loader}(i: u32${starts}) -> ${stored(v.dtype)} {\n${lines.join("\n")}\n}`);
     }
-    return call(loader, offset);
+    return call(loader, offset, ...places.map((_, k) => u32((first + k) * this.#most)));
   }
 
   /** WGSL functions that load elements from chunks. */

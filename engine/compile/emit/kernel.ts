@@ -9,7 +9,7 @@ import { storageOf, type Value } from "../graph/lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted } from "./emitted.ts";
 import { Lifted } from "./lift.ts";
-import { functionsOf, printStatements } from "./statements.ts";
+import { functionsOf, printStatements, tidied } from "./statements.ts";
 
 export interface KernelOptions {
   /** An elementwise function of the result, stored in its place. */
@@ -42,13 +42,13 @@ function fused(o: FusedOptions, materialized: Materialized, target: Target): Fus
       const body = new Body(root, materialized, target, "i", { reads, prefix, given });
       const computed = body.value(value, Index.linear(value.shape, variable("i"), body.bindIndex));
       const result: Expr = type === "f16" ? call("f16", computed) : computed;
-      const statements = [...body.before, ...body.statements];
+      const { lists: [statements], values: [final] } = tidied([[...body.before, ...body.statements]], [result]);
       const lifted = new Lifted({ i: value.size }, `${prefix}n`);
       const own = lifts ? lifted.statements(statements) : statements;
       return {
-        functions: [...functionsOf(statements, [result])],
+        functions: [...functionsOf(statements, [final])],
         body: body.unloaded([result]) + printStatements(own),
-        value: print(lifts ? lifted.value(result) : result),
+        value: print(lifts ? lifted.value(final) : final),
         numbers: lifted,
       };
     },

@@ -5,6 +5,8 @@
 import { call, type Expr, infix, u32, variable } from "../../core/expr.ts";
 import type { Block, Statement } from "./statements.ts";
 
+/** What the names of functions that load from chunks begin with. */
+export const CHUNKS = "chunks";
 /** Below, the quotient by way of f32 is exact: (n + 1/2) / d is at least 1 / 2d from an integer. */
 const MOST_DIVIDED = 2 ** 21;
 const SIMPLE = new Set([0, 0.25, 0.5, 1, 2, 3, 4]);
@@ -57,7 +59,8 @@ export class Lifted {
       case "load":
         return { ...e, index: this.value(e.index) };
       case "call":
-        return { ...e, args: e.args.map((arg) => this.value(arg)) };
+        // Where chunks begin differs from value to value.
+        return { ...e, args: e.args.map((x) => e.name.startsWith(CHUNKS) ? this.#operand(x, "-") : this.value(x)) };
       case "prefix":
       case "member":
         return { ...e, arg: this.value(e.arg) };
@@ -99,7 +102,10 @@ export class Lifted {
   }
 
   #operand(e: Expr, role: string): Expr {
-    if (isUnsigned(e) && e.value > 0) return this.#named(this.unsigned, e.value, role);
+    // A slice or a chunk may begin at 0.
+    if (isUnsigned(e) && (e.value > 0 || role === "+" || role === "-")) {
+      return this.#named(this.unsigned, e.value, role);
+    }
     if (isFloat(e) && Number.isFinite(e.value) && !SIMPLE.has(Math.abs(e.value))) {
       return this.#named(this.floats, e.value, role);
     }

@@ -10,7 +10,7 @@ import { Body, type BodyOptions, type Span, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
 import { Lifted } from "./lift.ts";
 import { ROWS_TOGETHER, type SharedRows, shareRows } from "./shared_rows.ts";
-import { printStatements, type Statement, walkStatements } from "./statements.ts";
+import { printStatements, type Statement, tidied, walkStatements } from "./statements.ts";
 
 /** The kernel of an elementwise or movement root. With `alias` the result overwrites that value. */
 export function emitMap(
@@ -109,7 +109,7 @@ function storing(root: Value, { body, here, result }: MapBody, span: Span | null
     : root.dtype === "f16"
     ? call("f16", result)
     : result;
-  const index = span && span.from > 0 ? infix(here, "-", u32(span.from)) : here;
+  const index = span ? infix(here, "-", u32(span.from)) : here;
   return [...body.statements, { kind: "store", buffer: "result", index, value }];
 }
 
@@ -140,8 +140,9 @@ function mapKernelOf(
       code: () => {
         const rows = root.size / inner;
         const lifted = new Lifted({ k: span ? span.to : inner > 1 ? inner : root.size, o: rows, ...eachRow(rows) });
-        const before = lifted.statements(shared?.before ?? body.before, true);
-        const statements = lifted.statements(shared?.body ?? storing(root, map, span));
+        const { lists } = tidied([shared?.before ?? body.before, shared?.body ?? storing(root, map, span)], []);
+        const before = lifted.statements(lists[0], true);
+        const statements = lifted.statements(lists[1]);
         return {
           declarations: body.declarations([map.result]),
           before: body.unloaded([map.result]) + printStatements(before),

@@ -10,7 +10,7 @@ import type { Value } from "../graph/lower.ts";
 import { Body, stored } from "./body.ts";
 import { chainName, type Emitted, slotsOf } from "./emitted.ts";
 import { Lifted } from "./lift.ts";
-import { printStatements } from "./statements.ts";
+import { printStatements, tidied } from "./statements.ts";
 
 /** The terms of a reduction: each member's value at row `o` and term `r`. */
 interface Terms {
@@ -88,13 +88,14 @@ export function emitReduce(
       code: () => {
         const { body, values } = known ?? termsOf(members, materialized, target, { reads: summed });
         const lifted = new Lifted({ o: root.size, r: size(axes.map((k) => shape[k])) });
-        const before = lifted.statements(body.before, true);
-        const statements = lifted.statements(body.statements);
+        const tidy = tidied([body.before, body.statements], values);
+        const before = lifted.statements(tidy.lists[0], true);
+        const statements = lifted.statements(tidy.lists[1]);
         return {
           declarations: body.declarations(values),
           before: body.unloaded(values) + printStatements(before),
           body: printStatements(statements),
-          values: values.map((value) => print(lifted.value(value))),
+          values: tidy.values.map((value) => print(lifted.value(value))),
           numbers: lifted,
         };
       },
@@ -132,11 +133,12 @@ function epilogueOf(
       const body = new Body(v, materialized, target, "i", { alias, given, prefix: "f", reads });
       const value = body.value(v, Index.linear(v.shape, variable("i"), body.bindIndex));
       const lifted = new Lifted({ i: v.size }, "m");
-      const statements = lifted.statements([...body.before, ...body.statements]);
+      const tidy = tidied([[...body.before, ...body.statements]], [value]);
+      const statements = lifted.statements(tidy.lists[0]);
       return {
         declarations: body.declarations([value]),
         body: body.unloaded([value]) + printStatements(statements),
-        value: print(lifted.value(value)),
+        value: print(lifted.value(tidy.values[0])),
         numbers: lifted,
       };
     },

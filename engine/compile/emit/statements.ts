@@ -1,5 +1,5 @@
 /** Statements of fused kernels, and traversals of them. */
-import { type Expr, print, rename, walk } from "../../core/expr.ts";
+import { type Expr, print, rename, some, walk } from "../../core/expr.ts";
 
 export type Statement =
   | { readonly kind: "let"; readonly name: string; readonly value: Expr }
@@ -43,6 +43,67 @@ export function functionsOf(statements: readonly Statement[], values: readonly E
   walkStatements(statements, visit);
   values.forEach((value) => walk(value, visit));
   return names;
+}
+
+/**
+ * Lists of statements that run one after the other, and values, without names that nothing uses, and with names in
+ * their order: what is computed alike is then printed alike.
+ */
+export function tidied<L extends readonly (readonly Statement[])[], V extends readonly Expr[]>(
+  lists: L,
+  values: V,
+): { readonly lists: { [K in keyof L]: Statement[] }; readonly values: { [K in keyof V]: Expr } } {
+  const used = new Set<string>();
+  const use = (e: Expr): void => walk(e, (x) => void (x.kind === "variable" && used.add(x.name)));
+  // A load stays: a pipeline's layout has the bindings that its shader names.
+  const loads = (e: Expr): boolean => some(e, (x) => x.kind === "load" || x.kind === "call" && !x.library);
+  const kept = (list: readonly Statement[]): Statement[] => {
+    const rest: Statement[] = [];
+    for (const s of [...list].reverse()) {
+      if (s.kind === "let") {
+        if (!used.has(s.name) && !loads(s.value)) continue;
+        use(s.value);
+        rest.push(s);
+      } else if (s.kind === "store") {
+        [s.index, s.value].forEach(use);
+        rest.push(s);
+      } else {
+        const block = ({ statements, value }: Block): Block => {
+          use(value);
+          return { statements: kept(statements), value };
+        };
+        const blocks = [block(s.blocks[0]), block(s.blocks[1])] as const;
+        use(s.condition);
+        rest.push({ ...s, blocks });
+      }
+    }
+    return rest.reverse();
+  };
+  values.forEach(use);
+  const shorter = [...lists].reverse().map(kept).reverse();
+  const names = new Map<string, string>();
+  const name = (old: string): string => names.get(old) ?? old;
+  const numbered = (list: readonly Statement[]): Statement[] =>
+    list.map((s): Statement => {
+      if (s.kind === "store") return { ...s, index: rename(s.index, name), value: rename(s.value, name) };
+      if (s.kind === "let") {
+        const value = rename(s.value, name);
+        names.set(s.name, `v${names.size}`);
+        return { ...s, name: name(s.name), value };
+      }
+      const condition = rename(s.condition, name);
+      names.set(s.name, `v${names.size}`);
+      const block = ({ statements, value }: Block): Block => {
+        const own = numbered(statements);
+        return { statements: own, value: rename(value, name) };
+      };
+      return { ...s, name: name(s.name), condition, blocks: [block(s.blocks[0]), block(s.blocks[1])] };
+    });
+  const renumbered = shorter.map(numbered);
+  return {
+    lists: renumbered as { [K in keyof L]: Statement[] },
+    values: values.map((value) => rename(value, name)) as { [K in keyof V]: Expr },
+  };
 }
 
 /** A branch-free statement with its variables renamed. */

@@ -34,8 +34,8 @@ function term(name: string, t: Tensor, logits: readonly number[], dtypes: readon
 /**
  * softmax(query key' scale + bias) value, as torch.nn.functional.scaled_dot_product_attention, in one kernel with an
  * online softmax (Milakov and Gimelshein 2018; Dao et al., "FlashAttention", 2022): memory grows with the lengths, not
- * with their product. Gradients compute the weights again, in the same memory; forward mode and second derivatives
- * keep lengths x lengths numbers. A query without keys gives 0.
+ * with their product. Gradients compute the weights again, in the same memory, unless there are at most 2^20 of them;
+ * forward mode and second derivatives keep lengths x lengths numbers. A query without keys gives 0.
  *
  * @param query f32 [..., queries, features]; the axes before the last two broadcast
  * @param key f32 [..., keys, features]

@@ -1,5 +1,6 @@
 /** The operator of attention and its gradients: kernels whose memory is linear in length. */
 import type { Aval, BatchContext, Op } from "../../core/op.ts";
+import { size } from "../../core/shape.ts";
 import { node, type Tensor } from "../../core/tensor.ts";
 import { lowerAttention } from "../../../shaders/attention/forward.wgsl.ts";
 import { lowerAttentionGradient, type Part } from "../../../shaders/attention/gradients.wgsl.ts";
@@ -15,6 +16,12 @@ import { logitsOf, productOf, weightsOf } from "./attention_parts.ts";
 import { type Joined, splitAttention } from "./attention_split.ts";
 
 export const NAME = "scaledDotProductAttention";
+
+/**
+ * Of at most this many weights (4 MiB) the gradients are composed of operators: kernels would compute the weights once
+ * for each, which takes longer than to keep what fits into a cache.
+ */
+const FEW = 2 ** 20;
 
 export interface AttentionAttrs {
   readonly scale: number;
@@ -77,6 +84,7 @@ const op: Op<AttentionAttrs> = {
     const along = sum(mul(last(g, 0, values), y), { axes: [-1], keepDims: true });
     const known = concat([log, sub(along, last(g, values, values + 1))], { axis: g.rank - 1 });
     const inputs = [q, k, v, g, known, ...terms];
+    if (size(q.shape.slice(0, -1)) * k.shape.at(-2)! <= FEW) return composedGradients(inputs, attrs);
     return [
       node(queryOp, inputs, attrs, q.shape, "f32"),
       node(keyOp, inputs, attrs, k.shape, "f32"),
@@ -95,6 +103,18 @@ function slopesOf(inputs: readonly Tensor[], attrs: AttentionAttrs): { weights: 
   const { weights } = weightsOf(logitsOf(q, k, terms, attrs), last(known, 0, 1));
   const g = last(packed, 0, v.shape.at(-1)!);
   return { weights, g, slopes: mul(weights, sub(productOf(g, v, "right"), last(known, 1, 2))) };
+}
+
+/** The gradients by query, key, value and terms, from one matrix of weights. */
+function composedGradients(inputs: readonly Tensor[], attrs: AttentionAttrs): (Tensor | null)[] {
+  const [q, k, , , , ...terms] = inputs;
+  const { weights, slopes, g } = slopesOf(inputs, attrs);
+  return [
+    mul(productOf(slopes, k, "plain"), attrs.scale),
+    mul(productOf(slopes, q, "left"), attrs.scale),
+    productOf(weights, g, "left"),
+    ...terms.map((t) => t.dtype === "bool" ? null : sumTo(slopes, t.shape)),
+  ];
 }
 
 /** Inputs of all gradients: query, key, value, cotangent, [log sums, d], terms. `how`: along queries and keys. */
