@@ -23,9 +23,9 @@ interface Shape {
 }
 type Step = (...inputs: Tensor[]) => Tensor | Tensor[];
 
-function stepsOf(step: Step, inputs: readonly Shape[]): Scheduled[] {
+function stepsOf(step: Step, inputs: readonly Shape[], target = here.target): Scheduled[] {
   const placeholders = inputs.map(({ shape, dtype = "f32" }) => new Tensor(shape, dtype, { kind: "placeholder" }));
-  const { schedule } = planProgram(lower([step(...placeholders)].flat(), here.target, placeholders), here.target);
+  const { schedule } = planProgram(lower([step(...placeholders)].flat(), target, placeholders), target);
   return singleSteps(schedule.steps);
 }
 
@@ -85,5 +85,8 @@ await measure("perceptron, batch 32", stepsOf(perceptron, batch(32)));
 await measure("the same, batch 48", stepsOf(perceptron, batch(48)));
 await measure("U-Net of the bench", stepsOf(unet.ours(vg) as Step, unet.inputs));
 await measure("nnU-Net's default network", stepsOf(nnunet.ours(vg) as Step, nnunet.inputs), false);
+// What GPUs bind, with the kernels of this adapter.
+const wide = { ...here.target, maxBindingBytes: 2 ** 31 - 4 };
+await measure("the same, of 2 GiB bindings", stepsOf(nnunet.ours(vg) as Step, nnunet.inputs, wide), false);
 console.log((await vg.deviceInfo()).name);
 console.log(formatTable(["step", "dispatches", "pipelines", "not known yet", "CPU ms to compile"], rows));
