@@ -7,7 +7,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { each } from "./grid.ts";
 import { bindings, fold } from "./map.wgsl.ts";
 import { declarationsSource } from "./library.ts";
-import { sizedKernel, type Sizes, sizesOf } from "./sizes.ts";
+import { NO_NUMBERS, sizedKernel, type Sizes, sizesOf } from "./sizes.ts";
 import { type Declarations, type Kernel, type Numbers, type Slot, type Target, widestGroup } from "./types.ts";
 
 type By = "sum" | "max" | "min" | "argmax";
@@ -146,7 +146,7 @@ function later(p: ReduceParams): Partial<ReduceParams> {
     reads: pair ? [p.type, "i32"] : new Array<string>(p.results).fill(p.type),
     code: () => ({
       declarations: { functions: [], loaders: [], usesF16: false },
-      numbers: { unsigned: {}, floats: {} },
+      numbers: NO_NUMBERS,
       before: "",
       body: [`let at = ${at};`, ...(pair ? ["let place = b1[at];"] : [])].join("\n"),
       values: Array.from({ length: p.results }, (_, k) => `b${k}[at]`),

@@ -52,6 +52,9 @@ export function sizesOf(
   };
 }
 
+/** What statements name that have no numbers of their own. */
+export const NO_NUMBERS: Numbers = { unsigned: {}, floats: {} };
+
 /** A number: its bits, and the conversion from u32 that gives it. */
 interface Entry {
   readonly name: string;

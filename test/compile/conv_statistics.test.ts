@@ -12,6 +12,7 @@ import { closeRunner, openRunner, runLowered } from "../helpers/conv_kernel_runn
 import { convForwardVariants } from "../../shaders/conv/variants.ts";
 import type { ConvParams } from "../../shaders/conv/variants.ts";
 import type { Fused, Slot, SubgroupMatrix } from "../../shaders/types.ts";
+import { NO_NUMBERS } from "../../shaders/sizes.ts";
 import { emulateMatrices } from "../helpers/conv_matrix_emulation.ts";
 import { relativeError } from "../helpers/compare.ts";
 import { noise } from "../helpers/noise.ts";
@@ -272,7 +273,7 @@ const identity: Fused = {
   name: "",
   reads: [],
   type: "f32",
-  code: () => ({ functions: [], body: "", value: "given" }),
+  code: () => ({ functions: [], body: "", value: "given", numbers: NO_NUMBERS }),
 };
 
 for (const rows of [32, 64]) {

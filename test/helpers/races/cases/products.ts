@@ -4,6 +4,7 @@ import { convForwardVariants, convInputGradVariants, type ConvParams } from "../
 import { convWeightGradVariants } from "../../../../shaders/conv/weight_variants.ts";
 import { type CosineMatchingParams, cosineMatchingVariants } from "../../../../shaders/cosine_matching.wgsl.ts";
 import { type MatmulParams, matmulVariants } from "../../../../shaders/matmul.wgsl.ts";
+import { NO_NUMBERS } from "../../../../shaders/sizes.ts";
 import type { Fused, Slot, Target, Variant } from "../../../../shaders/types.ts";
 import { near } from "../../compare.ts";
 import { noise } from "../../noise.ts";
@@ -101,7 +102,12 @@ function matchings(): VariantCase[] {
   });
 }
 
-const identity: Fused = { name: "", reads: [], type: "f32", code: () => ({ functions: [], body: "", value: "given" }) };
+const identity: Fused = {
+  name: "",
+  reads: [],
+  type: "f32",
+  code: () => ({ functions: [], body: "", value: "given", numbers: NO_NUMBERS }),
+};
 
 interface Direction {
   readonly name: string;
