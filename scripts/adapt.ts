@@ -33,8 +33,8 @@ export const adaptEntries = {
   data: entry("", "folder of corrected scans and their labels, as `voxgrad check` knows them", { positional: true }),
   held: entry("", "names of cases in it that are not trained on, with commas: they are measured while it learns"),
   watch: entry("", "a scan without labels, or a folder of them, to be seen while it learns"),
-  steps: entry(100, "optimizer steps", { integer: true, min: 1 }),
-  look: entry(25, "steps after which held-out cases and watched scans are segmented", { integer: true, min: 1 }),
+  steps: entry(60, "optimizer steps", { integer: true, min: 1 }),
+  look: entry(20, "steps after which held-out cases and watched scans are segmented", { integer: true, min: 1 }),
   rate: entry(1e-3, "learning rate at the start; it falls to 0", { min: 0 }),
   augment: choice(["nnunet", "scale", "mirror", "none"], "nnU-Net's whole chain, or parts of it"),
   flips: choice(

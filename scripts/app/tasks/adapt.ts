@@ -1,4 +1,5 @@
 /** Adapting a model to corrected scans. Everything lies in the browser's storage, so a closed tab costs little. */
+import { zipSync } from "fflate";
 import {
   loadImage,
   phantomCase,
@@ -16,7 +17,7 @@ import { scanOf, toScan, toShown } from "./kept.ts";
 import { type LabelName, named } from "./models.ts";
 import { described, type ScanView } from "./scans.ts";
 import { type Folder, store } from "./store.ts";
-import { told, type TrainingEvent } from "./training.ts";
+import { type RunState, runState, told, type TrainingEvent } from "./training.ts";
 
 /** What a scan is there for: to be learned from, to be measured meanwhile by its corrected labels, to be looked at. */
 export type Role = "learn" | "held" | "watch";
@@ -43,8 +44,8 @@ export interface AdaptModel {
 export interface AdaptState {
   readonly model?: AdaptModel;
   readonly scans: readonly AdaptScan[];
-  /** The last adaptation: the steps taken, and wanted; "ended" has a model. */
-  readonly run?: { readonly step: number; readonly steps: number; readonly ended: boolean };
+  /** The last adaptation. */
+  readonly run?: RunState;
 }
 
 /** A scan with its labels by now, on the grid that the page shows. */
@@ -60,11 +61,8 @@ const home = async (): Promise<Folder> => (await store()).within("adapt");
 export async function state(): Promise<AdaptState> {
   const folder = await home();
   const kept = await folder.json<AdaptState>(STATE, { scans: [] });
-  const { options } = await folder.json<{ options?: { steps: number } }>("run/config.json", {});
-  if (!options) return kept;
-  const log = new TextDecoder().decode(await folder.read("run/log.jsonl")).trimEnd();
-  const ended = await folder.has("run/model.safetensors");
-  return { ...kept, run: { step: log === "" ? 0 : log.split("\n").length, steps: options.steps, ended } };
+  const run = await runState(folder);
+  return { ...kept, ...(run && { run }) };
 }
 
 async function change(made: (before: AdaptState) => AdaptState): Promise<AdaptState> {
@@ -271,7 +269,29 @@ async function writeDataset(folder: Folder, model: AdaptModel, scans: readonly A
   }
 }
 
-/** A file of the adaptation to save: the model, or the corrected scans. */
+/** The corrected scans as a dataset in the layout of nnU-Net, for `voxgrad adapt` elsewhere and for other trainings. */
+export async function corrected(): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }> {
+  const [folder, { model, scans }] = [await home(), await state()];
+  const files: Record<string, Uint8Array> = {};
+  const own = scans.filter((each) => each.corrected);
+  if (!model || own.length === 0) throw new VoxgradError("no scan is corrected yet");
+  for (const { id } of own) {
+    for (let c = 0; c < model.channels.length; c++) {
+      files[imageOf(id, c).replace("images", "imagesTr")] = (await folder.read(imageOf(id, c)))!;
+    }
+    files[`labelsTr/${id}.nii.gz`] = (await folder.read(`labels/${id}.nii.gz`))!;
+  }
+  const json = {
+    channel_names: Object.fromEntries(model.channels.map((name, k) => [k, name])),
+    labels: Object.fromEntries([["background", 0], ...model.labels.map(({ name, value }) => [name, value])]),
+    numTraining: own.length,
+    file_ending: ".nii.gz",
+  };
+  files["dataset.json"] = new TextEncoder().encode(JSON.stringify(json, undefined, 1));
+  return { name: "corrected.zip", bytes: zipSync(files, { level: 0 }) as Uint8Array<ArrayBuffer> };
+}
+
+/** The adapted model. */
 export async function adapted(): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }> {
   const bytes = await (await home()).read("run/model.safetensors");
   if (!bytes) throw new VoxgradError("there is no adapted model yet; let it learn to the end");

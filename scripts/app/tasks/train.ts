@@ -9,7 +9,7 @@ import { toShown } from "./kept.ts";
 import { type LabelName, named } from "./models.ts";
 import { described, type ScanView } from "./scans.ts";
 import { type Folder, store } from "./store.ts";
-import { told, type TrainingEvent } from "./training.ts";
+import { type RunState, runState, told, type TrainingEvent } from "./training.ts";
 
 /** An option of the script, for a form. */
 export interface Option {
@@ -86,22 +86,19 @@ export async function check(
   };
 }
 
-/** The last training: steps taken, and wanted; whether it ended; the name of its dataset. */
+/** The last training, and the name of its dataset; "" of synthetic scans. */
 export interface TrainState {
-  readonly run?: { readonly step: number; readonly steps: number; readonly ended: boolean; readonly data: string };
+  readonly run?: RunState & { readonly data: string };
 }
 
 const home = async (): Promise<Folder> => (await store()).within("train");
 
 export async function state(): Promise<TrainState> {
   const folder = await home();
-  type Stored = { steps?: number; options?: { data: string }; dataset?: { name: string } };
-  const { steps, options, dataset } = await folder.json<Stored>("run/config.json", {});
-  if (!options || steps === undefined) return {};
-  const log = new TextDecoder().decode(await folder.read("run/log.jsonl")).trimEnd();
-  const ended = await folder.has("run/report.html");
-  const data = options.data === "" ? "" : dataset?.name ?? "";
-  return { run: { step: log === "" ? 0 : log.split("\n").length, steps, ended, data } };
+  const run = await runState(folder);
+  type Stored = { options?: { data: string }; dataset?: { name: string } };
+  const { options, dataset } = await folder.json<Stored>("run/config.json", {});
+  return run ? { run: { ...run, data: options?.data ? dataset?.name ?? "" : "" } } : {};
 }
 
 /** A held-out case, which is looked at meanwhile. */

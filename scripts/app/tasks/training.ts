@@ -1,6 +1,7 @@
 /** What trainings in the page tell while they run. */
-import { setHost } from "../../../engine/mod.ts";
+import { loadSafetensors, setHost } from "../../../engine/mod.ts";
 import type { Work } from "../protocol.ts";
+import type { Folder } from "./store.ts";
 
 /** A step that was taken: its number, and values by the names of their curves. */
 export interface StepEvent {
@@ -51,4 +52,23 @@ export async function told<T>({ tell }: Work<TrainingEvent>, train: () => Promis
   } finally {
     setHost({ log: undefined, onProgress: undefined });
   }
+}
+
+/** The last training in a folder. */
+export interface RunState {
+  /** Steps that its checkpoint holds, and all that were wanted. */
+  readonly step: number;
+  readonly steps: number;
+  /** Whether it came to its end. */
+  readonly ended: boolean;
+}
+
+/** What was kept of a training; undefined if there was none. */
+export async function runState(folder: Folder): Promise<RunState | undefined> {
+  const { steps } = await folder.json<{ steps?: number }>("run/config.json", {});
+  if (steps === undefined) return undefined;
+  const checkpoint = await folder.read("run/checkpoint.safetensors");
+  const notes = checkpoint ? loadSafetensors(checkpoint).metadata["voxgrad checkpoint"] : undefined;
+  const step = notes === undefined ? 0 : (JSON.parse(notes) as { step: number }).step;
+  return { step, steps, ended: await folder.has("run/report.html") };
 }

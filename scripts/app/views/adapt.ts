@@ -34,8 +34,9 @@ export function open(): View {
   const result = group(
     "4. Result",
     make("p", { className: "note" }, "The adapted model opens here under Segment, and in Node and Deno."),
-    button("Save the adapted model", () => attempt(saveModel), { className: "main" }),
+    button("Save the adapted model", () => attempt(() => save("adapted")), { className: "main" }),
   );
+  const saveScans = button("Save the corrected scans", () => attempt(() => save("corrected")), { className: "quiet" });
   const scans = group(
     "2. Scans of the other look",
     list,
@@ -46,7 +47,7 @@ export function open(): View {
       button("Add a synthetic scan", () => addPhantom(), { className: "quiet" }),
     ),
     hint,
-    make("div", { className: "row" }, right, known),
+    make("div", { className: "row" }, right, known, saveScans),
   );
   const training = group("3. Learn", steps.row, start, resume, progress.element);
 
@@ -67,6 +68,7 @@ export function open(): View {
     const current = all.find(({ id }) => id === shown?.id);
     right.hidden = !current || current.role === "watch";
     known.hidden = right.hidden || !current?.known;
+    saveScans.hidden = !all.some((each) => each.corrected);
     training.hidden = all.length === 0 && !run;
     start.disabled = learning || corrected === 0;
     start.className = unfinished ? "quiet wide" : "main wide";
@@ -214,8 +216,8 @@ export function open(): View {
     else scene.sheet.edits.replace(event.labels);
   }
 
-  async function saveModel(): Promise<void> {
-    const { name, bytes } = await compute("adapt", "adapted", {});
+  async function save(what: "adapted" | "corrected"): Promise<void> {
+    const { name, bytes } = await compute("adapt", what, {});
     saveFile(name, new Blob([bytes]));
   }
 
