@@ -66,7 +66,8 @@ function inputOf({ value, oneOf, integer, min, max }: Option): HTMLInputElement 
 function rowOf({ key, about }: Option, input: HTMLElement): HTMLElement {
   const note = make("span", { className: "about", id: `about-${key}` }, about);
   input.setAttribute("aria-describedby", note.id);
-  return make("div", { className: "option" }, make("label", {}, make("span", {}, words(key)), input), note);
+  input.id = `option-${key}`;
+  return make("div", { className: "option" }, make("label", { htmlFor: input.id }, words(key)), input, note);
 }
 
 function valueOf({ value }: Option, input: HTMLInputElement | HTMLSelectElement): Option["value"] {
