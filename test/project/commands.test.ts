@@ -68,7 +68,7 @@ for (const script of new Set(asked.map((one) => one.script))) {
 }
 
 test("the guides name commands that there are", () => {
-  const known = ["run", "serve", "new", "doctor", "NAME", "--help", "--version", ...scripts];
+  const known = ["run", "serve", "site", "new", "doctor", "NAME", "--help", "--version", ...scripts];
   for (const { file, words } of commands) {
     const at = words.indexOf("voxgrad");
     if (at < 0 || at > 1 || words.length === at + 1) continue;
