@@ -21,6 +21,20 @@ export function slicesOf(labels: Uint8Array, shape: readonly number[], axis: Axi
   return [...shown.keys()].filter((k) => shown[k] === 1);
 }
 
+/** The slices across an axis in which two label maps differ. */
+export function differingSlices(a: Uint8Array, b: Uint8Array, shape: readonly number[], axis: Axis): number[] {
+  const [across, up] = acrossOf(axis);
+  const strides = stridesOf(shape);
+  const differs = (slice: number): boolean => {
+    for (let v = 0; v < shape[up]; v++) {
+      let i = slice * strides[axis] + v * strides[up];
+      for (let u = 0; u < shape[across]; u++, i += strides[across]) if (a[i] !== b[i]) return true;
+    }
+    return false;
+  };
+  return Array.from({ length: shape[axis] }, (_, slice) => slice).filter(differs);
+}
+
 /** Signed distances of the pixels of a slice to the outline of a class there: see signedDistances. */
 export function sliceDistances(
   labels: Uint8Array,

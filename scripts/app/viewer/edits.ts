@@ -13,6 +13,19 @@ interface Step {
 const KEPT = 256e6;
 const bytesOf = ({ at }: Step): number => 6 * at.length;
 
+/** Where two arrays differ, four values at a time, for most are alike. */
+function differing(a: Uint8Array, b: Uint8Array): number[] {
+  const found: number[] = [];
+  const whole = (a.byteOffset | b.byteOffset) % 4 === 0 ? Math.floor(a.length / 4) : 0;
+  const [wordsOfA, wordsOfB] = [a, b].map((each) => new Uint32Array(each.buffer, whole ? each.byteOffset : 0, whole));
+  for (let word = 0; word < whole; word++) {
+    if (wordsOfA[word] === wordsOfB[word]) continue;
+    for (let i = 4 * word; i < 4 * word + 4; i++) if (a[i] !== b[i]) found.push(i);
+  }
+  for (let i = 4 * whole; i < a.length; i++) if (a[i] !== b[i]) found.push(i);
+  return found;
+}
+
 /** Labels of a grid [X, Y, Z], x fastest. Changes are collected until `commit` makes a step of them. */
 export class Edits {
   readonly labels: Uint8Array<ArrayBuffer>;
@@ -57,15 +70,10 @@ export class Edits {
   /** Labels all voxels at once, as a step. */
   replace(next: Uint8Array): Box | undefined {
     this.commit();
-    let count = 0;
-    for (let i = 0; i < next.length; i++) if (next[i] !== this.labels[i]) count++;
-    const [at, before, after] = [new Uint32Array(count), new Uint8Array(count), new Uint8Array(count)];
-    for (let i = 0, k = 0; k < count; i++) {
-      if (next[i] === this.labels[i]) continue;
-      at[k] = i;
-      before[k] = this.labels[i];
-      after[k++] = next[i];
-    }
+    const places = differing(this.labels, next);
+    const at = Uint32Array.from(places);
+    const before = Uint8Array.from(at, (i) => this.labels[i]);
+    const after = Uint8Array.from(at, (i) => next[i]);
     this.labels.set(next);
     return this.#push({ at, before, after });
   }

@@ -68,6 +68,24 @@ function colorsOf(names: readonly LabelName[]): Exclude<Parameters<typeof cmappe
   };
 }
 
+/**
+ * Lets NiiVue show large scans without holding up the page: it fills new textures with zeros, as they are already, and
+ * after each slice that it draws into one waits for the GPU, to ask whether that was possible.
+ */
+function lighten(nv: Niivue): void {
+  const { rgbaTex, r8Tex } = nv;
+  nv.rgbaTex = (texture, unit, dims) => rgbaTex.call(nv, texture, unit, dims, false);
+  nv.r8Tex = (texture, unit, dims) => r8Tex.call(nv, texture, unit, dims, false);
+  const gl = nv._gl!;
+  gl.checkFramebufferStatus = () => gl.FRAMEBUFFER_COMPLETE;
+}
+
+/** Voxels from which a scan is large. */
+const LARGE = 2 ** 25;
+/** Bytes of labels that are put on the GPU at once. */
+const SLAB = 8e6;
+const nextFrame = (): Promise<unknown> => new Promise((resolve) => requestAnimationFrame(resolve));
+
 /** Where a point of the screen lies in the scan. */
 export interface Place {
   readonly axis: Axis;
@@ -115,6 +133,7 @@ export class Screen {
       cycleClipPlaneHotKey: "",
     });
     await nv.attachToCanvas(canvas, false);
+    lighten(nv);
     return new Screen(canvas, nv);
   }
 
@@ -131,13 +150,28 @@ export class Screen {
     for (const volume of [...nv.volumes]) nv.removeVolume(volume);
     this.#map = undefined;
     [this.#shape, this.#spacing] = [picture.shape, picture.spacing];
+    // The solid of a large scan is drawn for who asks for it alone: each change of a slice would draw it again.
+    nv.opts.multiplanarShowRender = labels.length > LARGE ? SHOW_RENDER.NEVER : SHOW_RENDER.ALWAYS;
     nv.drawLut = cmapper.makeDrawLut(colorsOf(names));
     nv.addVolume(imageOf(picture));
-    nv.createEmptyDrawing();
+    nv.drawTexture = nv.r8Tex(nv.drawTexture, TEXTURE_OF_LABELS, nv.back!.dims!, false);
+    nv.drawBitmap = labels;
     nv.setPan2Dxyzmm(Float32Array.of(0, 0, 0, 1) as never);
     this.crosshair = picture.shape.map((n) => Math.floor(n / 2));
-    nv.drawBitmap = labels;
-    nv.refreshDrawing(true);
+    void this.relabel();
+  }
+
+  /** Shows all labels anew, some slices in each frame, so that large scans do not hold up the page. */
+  async relabel(): Promise<void> {
+    const labels = this.#nv.drawBitmap;
+    const [X, Y, Z] = this.#shape;
+    const depth = Math.max(1, Math.floor(SLAB / (X * Y)));
+    for (let z = 0; z < Z && this.#nv.drawBitmap === labels; z += depth) {
+      if (z > 0) await nextFrame();
+      const last = Math.min(Z, z + depth);
+      this.#upload([[0, 0, z], [X - 1, Y - 1, last - 1]]);
+    }
+    this.#nv.drawScene();
   }
 
   /** Other voxels of the scan that is shown: another channel. */
@@ -157,7 +191,14 @@ export class Screen {
   }
 
   /** Shows what was changed in the labels. */
-  patch([from, to]: Box): void {
+  patch(box: Box): void {
+    const [from, to] = box;
+    if (from.reduce((size, first, axis) => size * (to[axis] - first + 1), 1) > SLAB) return void this.relabel();
+    this.#upload(box);
+    this.#nv.drawScene();
+  }
+
+  #upload([from, to]: Box): void {
     const nv = this.#nv;
     const gl = nv._gl!;
     const [X, Y] = this.#shape;
@@ -176,7 +217,6 @@ export class Screen {
     );
     gl.pixelStorei(gl.UNPACK_ROW_LENGTH, 0);
     gl.pixelStorei(gl.UNPACK_IMAGE_HEIGHT, 0);
-    nv.drawScene();
   }
 
   /** Shows values from 0 to 1 over the scan, or none. */

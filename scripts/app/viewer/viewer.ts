@@ -25,6 +25,8 @@ const PRESETS: readonly (readonly [string, level: number, width: number])[] = [
   ["Liver", 60, 160],
 ];
 
+/** Voxels that are looked at to find the fullest slice. */
+const LOOKED = 4e6;
 const text = (value: number): string => String(Number(value.toPrecision(3)));
 
 export class Viewer {
@@ -143,7 +145,9 @@ export class Viewer {
   seek(): void {
     const { labels, edits: { shape } } = this.#sheet!;
     const counts = shape.map((n) => new Float64Array(n));
-    for (let i = 0; i < labels.length; i++) {
+    // A part of the voxels tells; of large scans all would hold up the page.
+    const step = Math.max(1, 2 * Math.floor(labels.length / LOOKED / 2) + 1);
+    for (let i = 0; i < labels.length; i += step) {
       if (labels[i] === 0) continue;
       counts[0][i % shape[0]]++;
       counts[1][Math.floor(i / shape[0]) % shape[1]]++;

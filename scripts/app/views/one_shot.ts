@@ -4,7 +4,7 @@ import { button, group, make, select, slider, toggle } from "../elements.ts";
 import { compute } from "../engine.ts";
 import type { LabelName } from "../tasks/models.ts";
 import type { Example } from "../tasks/one_shot.ts";
-import { type Axis, paintedAxis, stridesOf } from "../slices.ts";
+import { type Axis, differingSlices, paintedAxis, stridesOf } from "../slices.ts";
 import { Sheet } from "../viewer/sheet.ts";
 import { EncoderPicker } from "./encoder_picker.ts";
 import { LabelList } from "./label_list.ts";
@@ -91,12 +91,8 @@ export function open(): View {
 
   /** Slices that differ from what was found, and those painted before. */
   function painted(): Set<number> {
-    const all = new Set(before);
-    if (!sheet) return all;
-    const { labels: own, edits: { shape } } = sheet;
-    const stride = stridesOf(shape)[axis];
-    for (let i = 0; i < own.length; i++) if (own[i] !== base[i]) all.add(Math.floor(i / stride) % shape[axis]);
-    return all;
+    if (!sheet) return before;
+    return new Set([...before, ...differingSlices(sheet.labels, base, sheet.edits.shape, axis)]);
   }
 
   /** What painted slices show, and nothing else. */

@@ -54,7 +54,7 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     await page.locator('#stage[data-shown="scan.nii.gz"]').waitFor();
     await segment.click();
     await says(page, /Done in/);
-    assert.match((await page.locator(".labels li").first().textContent())!, /ml, [\d.]+ mm/);
+    await page.locator(".labels output", { hasText: /ml, [\d.]+ mm/ }).first().waitFor();
     const found = await saved(page, folder);
     const opened = await openModel(weights);
     const { labels } = await opened.segment(image);
