@@ -54,6 +54,7 @@ export { runJobs } from "./jobs/jobs_script.ts";
 export { openQueue, queueEntries } from "./jobs/open_queue.ts";
 export { runPool } from "./jobs/pool.ts";
 export { runSubmit } from "./jobs/submit_script.ts";
+export { verifyRun } from "./jobs/verify.ts";
 export { trainLoop } from "./loop/loop.ts";
 export type { LoopOptions } from "./loop/loop.ts";
 export { loadModel, planOf, saveModel, writeModel } from "./run/model_file.ts";

@@ -65,7 +65,7 @@ export interface JobState {
 }
 
 /** Options on which no result depends, or whose content has a digest of its own. */
-const APART = ["run", "resume", "overwrite", "output", "checkpoint", "cache", "memory", "workers", "ranks"];
+const APART = ["run", "resume", "overwrite", "output", "checkpoint", "until", "cache", "memory", "workers", "ranks"];
 
 /** All files below a folder, by their paths in it. */
 export async function filesBelow(folder: string, within = ""): Promise<string[]> {

@@ -165,6 +165,7 @@ async function trainFold<S extends { readonly params: object }, B>(
     steps,
     epochSteps: options.epoch,
     checkpointMinutes: options.checkpoint,
+    until: options.until || undefined,
     rate: method.rate,
     extras: method.extras,
     record: method.record,

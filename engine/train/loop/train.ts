@@ -1,6 +1,7 @@
 /** A training with log, epochs, validation, checkpoints and curves; can be killed and resumed at any step. */
 import { platform } from "#platform";
 import { Interrupted, PlatformError } from "../../platform/types.ts";
+import { Chain } from "../run/chain.ts";
 import { type CheckpointNotes, readCheckpoint, writeCheckpoint } from "../run/checkpoint.ts";
 import { type EpochRecord, isEpoch, isStep, JsonLines, type StepRecord } from "../run/logging.ts";
 import { type LoopOptions, trainLoop } from "./loop.ts";
@@ -18,6 +19,8 @@ export interface TrainOptions<B>
   readonly title: string;
   /** Steps per epoch. */
   readonly epochSteps: number;
+  /** Epoch after which it stops with a checkpoint, as by a signal; default: it does not. */
+  readonly until?: number | undefined;
   /** Everything that `step` changes, as a tree of tensors. */
   readonly state: { read(): object; write(state: never): void };
   /** Minutes between checkpoints; default: 5. One is always written at the end. */
@@ -87,6 +90,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
   const epochLog = new JsonLines<EpochRecord>(run, "epochs.jsonl");
   const { records, epochs } = run.resumed ? await takeUp(log, epochLog, notes) : { records: [], epochs: [] };
   if (!run.resumed) { for (const each of [log, epochLog]) await each.begin(); }
+  const chain = new Chain(run);
+  await chain.open(done);
   const dice = new PseudoDice(classes.length, notes?.dice);
   let { average, best } = notes ?? {};
   // After a lost device, repeated steps must see the same epochs as the first time.
@@ -121,11 +126,13 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
     };
     epochs.push(record);
     await epochLog.add(record);
+    await chain.epoch(epoch, step, own.map(({ loss }) => loss), state.read());
     await epochLog.flush();
     await log.flush();
     if (average !== undefined && average > (best ?? -Infinity)) {
       if (await tolerant.write("model_best.safetensors", () => options.best?.())) best = average;
     }
+    if (step < steps && ends(step)) interrupted = new Interrupted("--until", 0);
     await tolerant.write(
       "progress.svg",
       () => run.write("progress.svg", recordChart(records, classes, { title, epochs })),
@@ -133,6 +140,7 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
     await options.epochEnd?.(record);
   };
 
+  const ends = (step: number): boolean => options.until !== undefined && step === options.until * epochSteps;
   let writtenAt = performance.now();
   const isStopped = (): boolean => interrupted !== undefined || signal?.aborted === true;
   const dueAt = (): boolean => isStopped() || performance.now() - writtenAt > 60_000 * checkpointMinutes;

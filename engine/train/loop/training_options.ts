@@ -26,6 +26,7 @@ export interface TrainingOptions {
   readonly augment: "auto" | "nnunet" | "scale" | "mirror" | "none";
   readonly flips: "xyz" | "xy" | "xz" | "yz" | "x" | "y" | "z" | "none";
   readonly checkpoint: number;
+  readonly until: number;
   readonly cache: string;
   readonly memory: number;
   readonly workers: number;
@@ -67,6 +68,7 @@ export const trainingEntries: Entries<TrainingOptions> = {
   ),
   flips: choice(["xyz", "xy", "xz", "yz", "x", "y", "z", "none"], "axes along which patches are mirrored at random"),
   checkpoint: entry(5, "minutes from one checkpoint to the next", { min: 0 }),
+  until: entry(0, "epoch after which the training stops with a checkpoint; 0: it does not", { integer: true, min: 0 }),
   cache: entry("runs/prepared", "folder of prepared cases, which all runs share"),
   memory: entry(2, "GB of prepared cases that are kept in memory; as much again where a method adds channels to them", {
     min: 0,
@@ -76,4 +78,13 @@ export const trainingEntries: Entries<TrainingOptions> = {
 };
 
 /** Entries that a resumed run may change. */
-export const trainingChanges = ["steps", "epochs", "data", "checkpoint", "cache", "memory", "workers"] as const;
+export const trainingChanges = [
+  "steps",
+  "epochs",
+  "data",
+  "checkpoint",
+  "until",
+  "cache",
+  "memory",
+  "workers",
+] as const;

@@ -17,6 +17,7 @@ import { type OverlayCase, overlaySvg } from "../plot/overlay.ts";
 import { PostprocessingChoice } from "../predict/postprocess.ts";
 import { writeComparison, writeReport } from "../report/report.ts";
 import { counted, formatTable, print } from "../run/logging.ts";
+import { scriptName } from "../run/script.ts";
 import { writeTable } from "../run/tables.ts";
 import type { RunFolder } from "../run/run_folder.ts";
 import { checkIdentity, CONFIG, foldIdentity, identityOf } from "../run/run_identity.ts";
@@ -163,6 +164,7 @@ export class TrainingRun {
     const { cases: _, testCases: __, ...dataset } = this.dataset;
     await run.writeJson(CONFIG, {
       voxgrad: VERSION,
+      ...(scriptName() !== undefined && { script: scriptName() }),
       identity: made,
       options,
       steps,

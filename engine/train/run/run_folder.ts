@@ -15,6 +15,7 @@ const OWN = [
   "model_best.safetensors",
   "generator.safetensors",
   "log.jsonl",
+  "chain.jsonl",
   "epochs.jsonl",
   "progress.svg",
   "watched.svg",

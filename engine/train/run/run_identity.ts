@@ -27,6 +27,7 @@ const APART: readonly string[] = [
   "steps",
   "epochs",
   "checkpoint",
+  "until",
   "cache",
   "memory",
   "workers",

@@ -57,6 +57,15 @@ export const isSoftware = async (): Promise<boolean> => (await deviceInfo()).kin
 export const deviceSize = async (size: "auto" | "cpu" | "gpu"): Promise<"cpu" | "gpu"> =>
   size !== "auto" ? size : await isSoftware() ? "cpu" : "gpu";
 
+let running: string | undefined;
+
+/** What starts the script that runs, as jobs name it: a name of voxgrad's own, or a file; undefined in a page. */
+export function scriptName(): string | undefined {
+  const [, path, name] = /^file:\/\/(.*\/([^/]+)\.\w+)$/.exec(running ?? "") ?? [];
+  const own = new URL("../../../scripts/", import.meta.url).href;
+  return running?.startsWith(own) && !running.slice(own.length).includes("/") ? name : path;
+}
+
 /**
  * Runs a script module: reads its options, prints the device, calls `main` and closes the device. Does nothing if the
  * module was imported by another one.
@@ -76,6 +85,7 @@ export async function runScript<O>(
   main: (options: O) => Promise<unknown>,
 ): Promise<void> {
   if (!platform.isMain(url)) return;
+  running = url;
   const values = await options();
   await printDevice();
   await main(values);
