@@ -10,7 +10,7 @@ import { type Claim, isOpen, type JobChange, type JobQueue, MOST_ATTEMPTS } from
 const [JOB, STATE, CANCEL] = ["job.json", "state.json", "cancelled"];
 
 /**
- * @param only ids of the jobs to take; default: all
+ * @param only ids of the jobs that it shows and gives; default: all
  */
 export function folderQueue(given: string, only?: ReadonlySet<string>): JobQueue {
   const place = trimSlashes(given);
@@ -30,7 +30,8 @@ export function folderQueue(given: string, only?: ReadonlySet<string>): JobQueue
   };
   const list = async (): Promise<JobState[]> => {
     const names = await platform.exists(place) ? await platform.listFiles(place) : [];
-    const states = await Promise.all(names.filter((name) => /^[0-9a-f]{16}$/.test(name)).map(read));
+    const ids = names.filter((name) => /^[0-9a-f]{16}$/.test(name) && (only?.has(name) ?? true));
+    const states = await Promise.all(ids.map(read));
     return states.filter((state) => state !== undefined).sort((a, b) => a.submitted - b.submitted);
   };
   /** Locks the folder of a job; undefined while another process has it. */
@@ -80,7 +81,7 @@ export function folderQueue(given: string, only?: ReadonlySet<string>): JobQueue
     },
     async take(worker, fits) {
       for (const { job: { id, needs }, job } of (await list()).filter(isOpen)) {
-        if (mine.has(id) || (only && !only.has(id)) || !(await fits(needs, job))) continue;
+        if (mine.has(id) || !(await fits(needs, job))) continue;
         if (mine.has(id)) continue;
         mine.add(id);
         const unlock = await lock(id);

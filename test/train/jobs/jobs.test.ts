@@ -72,7 +72,10 @@ test("take() passes over jobs that do not fit, and those that are not its own", 
   await queue.submit([large, small]);
   const claim = await queue.take("a", ({ memory = 0 }) => memory < 8);
   assert.is(claim!.state.job.id, small.id);
-  assert.is(await folderQueue("fits", new Set(["0"])).take("a", () => true), undefined);
+  const only = folderQueue("fits", new Set([large.id]));
+  assert.equal((await only.list()).map(({ job }) => job.id), [large.id]);
+  assert.is((await only.take("a", () => true))!.state.job.id, large.id);
+  assert.is(await only.take("a", () => true), undefined);
 });
 
 test("a job that was cancelled stops, and retry() lets it wait again", async () => {
