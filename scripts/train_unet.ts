@@ -1,9 +1,9 @@
 // Trains a 3-D U-Net on a folder of labeled scans (Medical Segmentation Decathlon or nnU-Net layout), or without
 // --data on phantoms that it makes first, and segments the held-out cases. --help lists what can be set. The axes
 // x, y, z are those of the oriented scans (x from left to right); sizes in voxels are in the order of the plan.
-import { compile, loadPretrained, type Params, random, readWeights } from "../engine/mod.ts";
+import { compile, concat, loadPretrained, type Params, random, readWeights, slice } from "../engine/mod.ts";
 import { type Tensor, tree, valueAndGrad } from "../engine/mod.ts";
-import type { Comparison, Plan, Volume } from "../engine/imaging/mod.ts";
+import { Comparison, type Plan, type Volume } from "../engine/imaging/mod.ts";
 import * as nn from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
 import { architectureOf, type Model, networkFromFile, networkFromPlan, type TrainableModel } from "../models/mod.ts";
@@ -17,6 +17,7 @@ export const unetEntries = {
     "weights to start from: safetensors, a checkpoint of PyTorch (.pth), or a network: NAME.onnx, model.json",
   ),
   ...train.optimizerEntries,
+  ...train.rankEntries,
   schedule: train.choice(["poly", "cosine", "constant"], "how the learning rate falls"),
   precision: train.choice(["f32", "mixed"], "mixed: f16 products and activations; needs shader-f16"),
 } as const;
@@ -50,9 +51,12 @@ export interface UnetCall {
 
 /** Trains on each fold that is asked for, and gives the measures of the held-out cases. */
 export async function trainUnet(
-  options: train.Config<typeof unetEntries>,
+  given: train.Config<typeof unetEntries>,
   { start, heldOut, rule, kept, signal, opened, watch }: UnetCall = {},
 ): Promise<Comparison> {
+  // A rank from 1 learns from rank 0 what it is to train.
+  const member = await train.joinRanks(given);
+  const options = member ? { ...given, ...(member.welcome.options as typeof given) } : given;
   train.checkTrainingOptions(options);
 
   // Data: which cases train and which are held out, how they are prepared, and the network that follows from it.
@@ -61,6 +65,7 @@ export async function trainUnet(
     ...(from && { plan: from.plan }),
     ...(heldOut && { heldOut }),
     ...(rule !== undefined && { rule }),
+    ...(member && { member: true }),
   });
   opened?.(training);
   train.checkSetsOption(options, training.dataset);
@@ -101,6 +106,40 @@ export async function trainUnet(
     },
     { donate: [0], precision: options.precision },
   );
+  // The same step by micro-batches, which ranks share: Dice over the batch couples them by sums.
+  const parts = options.micro > 0 || options.ranks > 1 ? microStep() : undefined;
+  function microStep() {
+    const coupling = { regions, ignoreIndex: plan.ignoreLabel };
+    const scales = (params: Params, { image }: train.Patches) => {
+      const outputs: Tensor[] = [model.apply(params, image, { train: true })].flat();
+      return { outputs, weights: nn.deepSupervisionWeights(outputs.length, { coarsest: stages < 4 }) };
+    };
+    return new train.MicroStep<State>(training, options, {
+      sums: (params, patches) => {
+        const { outputs, weights } = scales(params, patches);
+        const counted = outputs.filter((_, k) => weights[k] !== 0);
+        return concat(
+          counted.map((output) =>
+            train.coupledSums(output, nn.resizeLabels(patches.label, output.shape.slice(2)), coupling)
+          ),
+        );
+      },
+      loss: (params, patches, totals, count) => {
+        const { outputs, weights } = scales(params, patches);
+        const width = totals.size / weights.filter((weight) => weight !== 0).length;
+        let at = 0;
+        const share = (output: Tensor, target: Tensor): Tensor =>
+          train.coupledLoss(output, target, slice(totals, { start: [at], end: [at += width] }), count, coupling);
+        const value = nn.deepSupervision(share, outputs, patches.label, { weights });
+        return [value, metricsOf(value, outputs[0], patches)];
+      },
+      update: (state, gradients, rate) => {
+        const [clipped] = nn.clipGradNorm(gradients, options.clip);
+        const [params, next] = optimizer.update(clipped, state.optimizer, state.params, rate);
+        return { params, optimizer: next };
+      },
+    });
+  }
   const evalStep = compile((params: Params, patches: train.Patches) => metricsOf(...lossOf(params, patches), patches));
 
   const schedule = options.schedule === "poly"
@@ -134,16 +173,27 @@ export async function trainUnet(
     config: { rate, ...(network !== "onnx" && { architecture }), parameters, ...(kept && { options: kept }) },
   };
   const segment = (params: Params) => train.segmenter(model, params, { plan });
-  return train.runFolds<State>(training, about, async () => {
+  if (member) {
+    const params = model.init(random.key(options.seed));
+    await parts!.serve(member, { params, optimizer: optimizer.init(params) }, (k) => schedule(k - 1), steps);
+    return new Comparison([]);
+  }
+  return train.runFolds<State>(training, about, async ({ name }) => {
     const params = await firstWeights();
+    const leader = parts && await parts.open(options, name);
     return {
       state: { params, optimizer: optimizer.init(params) },
       training: {
         rate: (k) => schedule(k - 1),
-        step: (state, patches, rate, k) => trainStep(state, patches, training.key(k), rate),
-        program: () => trainStep,
+        step: (state, patches, rate, k) => {
+          if (!parts || !leader) return trainStep(state, patches, training.key(k), rate);
+          leader.begin(k, state);
+          return parts.step(leader.ranks, state, patches, rate, k);
+        },
+        ...(leader && { end: () => leader.ranks.close() }),
+        program: () => parts?.program ?? trainStep,
         evaluate: ({ params }, patches) => evalStep(params, patches),
-        lossScale: trainStep,
+        ...(!parts && { lossScale: trainStep }),
         ...(watch && {
           start: ({ params }, _, __, k) => watch(k - 1, segment(params)),
           epochEnd: ({ params }, { step }) => watch(step, segment(params)),
@@ -154,4 +204,4 @@ export async function trainUnet(
   });
 }
 
-await train.runTraining(import.meta.url, unetEntries, trainUnet);
+await train.runTraining(import.meta.url, unetEntries, trainUnet, train.rankChanges);

@@ -11,6 +11,7 @@ import { diskFiles } from "./files/disk_files.ts";
 import { guest, onDisk, setDefaults } from "./host.ts";
 import { onInterrupt } from "./interrupts.ts";
 import { openNats } from "./nats.ts";
+import { openSockets } from "./sockets.ts";
 import { program } from "./program.ts";
 import { putLine, putProgress } from "./terminal.ts";
 import type { EngineFlags, Platform } from "./types.ts";
@@ -78,6 +79,7 @@ export const processHost: Omit<Platform, "name" | "flags" | "openAdapter" | "clo
   runProgram,
   processName,
   openNats,
+  openSockets,
   environment: (name) => process.env[name],
 
   memory: (): number => process.memoryUsage.rss(),

@@ -55,6 +55,8 @@ export { openQueue, queueEntries } from "./jobs/open_queue.ts";
 export { runPool } from "./jobs/pool.ts";
 export { runSubmit } from "./jobs/submit_script.ts";
 export { verifyRun } from "./jobs/verify.ts";
+export { coupledLoss, coupledSums } from "./ranks/coupled_loss.ts";
+export { joinRanks, MicroStep, rankChanges, rankEntries } from "./ranks/micro_step.ts";
 export { trainLoop } from "./loop/loop.ts";
 export type { LoopOptions } from "./loop/loop.ts";
 export { loadModel, planOf, saveModel, writeModel } from "./run/model_file.ts";

@@ -6,6 +6,7 @@ import { openDataset } from "../../imaging/dataset/dataset.ts";
 import { fileDigests } from "../predict/predictions.ts";
 import { ConfigError, type ConfigValue } from "../run/config.ts";
 import { valueDigest } from "../run/provenance.ts";
+import { commandOf } from "../run/script.ts";
 
 /** A file or folder that a job reads. */
 export interface JobInput {
@@ -65,7 +66,21 @@ export interface JobState {
 }
 
 /** Options on which no result depends, or whose content has a digest of its own. */
-const APART = ["run", "resume", "overwrite", "output", "checkpoint", "until", "cache", "memory", "workers", "ranks"];
+const APART = [
+  "run",
+  "resume",
+  "overwrite",
+  "output",
+  "checkpoint",
+  "until",
+  "cache",
+  "memory",
+  "workers",
+  "ranks",
+  "rank",
+  "at",
+  "rankDevices",
+];
 
 /** All files below a folder, by their paths in it. */
 export async function filesBelow(folder: string, within = ""): Promise<string[]> {
@@ -129,9 +144,6 @@ export async function scriptOptions(script: string, words: readonly string[]): P
     );
   }
 }
-
-/** The words that run a script: a name of voxgrad's own, or a file. */
-export const commandOf = (script: string): string[] => /[./]/.test(script) ? ["run", script] : [script];
 
 /** Digests of inputs that were read once. */
 const known = new Map<string, Promise<string>>();

@@ -8,7 +8,7 @@ import { print, readJsonLines, type StepRecord } from "../run/logging.ts";
 import { readWeights } from "../../nn/safetensors.ts";
 import { valueDigest } from "../run/provenance.ts";
 import { readJson } from "../run/run_folder.ts";
-import { commandOf } from "./job.ts";
+import { commandOf } from "../run/script.ts";
 
 export interface VerifyOptions {
   /** The run's folder. */

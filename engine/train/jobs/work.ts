@@ -4,7 +4,8 @@ import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError, type Progress } from "../../platform/types.ts";
 import { valueDigest } from "../run/provenance.ts";
 import { print } from "../run/logging.ts";
-import { commandOf, filesBelow, inputDigest, type Job, type JobNeeds, resultsIn } from "./job.ts";
+import { commandOf } from "../run/script.ts";
+import { filesBelow, inputDigest, type Job, type JobNeeds, resultsIn } from "./job.ts";
 import { type Claim, type JobQueue, sleep } from "./queue.ts";
 import { sha256 } from "../../core/digest.ts";
 

@@ -86,9 +86,10 @@ export class Batches {
     return this.#patches(source, this.#draws.validation.fork(index), [split.val], drawn);
   }
 
-  /** The random key of a step's augmentation. */
-  key(step: number): Tensor {
-    const own = this.#draws.augmentation.fork(step);
+  /** The random key of a step's augmentation, or of that of a micro-batch, from 0. */
+  key(step: number, micro?: number): Tensor {
+    const whole = this.#draws.augmentation.fork(step);
+    const own = micro === undefined ? whole : whole.fork(micro);
     return tensor(new Uint32Array([own.uint32(), own.uint32()]));
   }
 

@@ -16,7 +16,7 @@ import { folderPath, type FolderSource } from "../../platform/files/mounts.ts";
 import { ConfigError } from "../run/config.ts";
 import { findImages } from "../run/find_images.ts";
 import { print } from "../run/logging.ts";
-import { openRun, readJson, resumeRun, type RunFolder } from "../run/run_folder.ts";
+import { openRun, readJson, resumeRun, RunFolder } from "../run/run_folder.ts";
 import { checkApart, checkOutput } from "../run/run_identity.ts";
 import type { TrainingOptions } from "./training_options.ts";
 import { type FoldSetup, TrainingRun } from "./training_run.ts";
@@ -46,6 +46,8 @@ export interface DataSetup {
   readonly heldOut?: readonly string[];
   /** Whether the held-out cases choose the rule of postprocessing.json; default true. */
   readonly rule?: boolean;
+  /** Whether this process only helps with a training in the folder `resume`, which is another's. */
+  readonly member?: boolean;
   /** Changes the plan that was made, or that a file holds. */
   readonly adjust?: (plan: Plan) => Plan;
 }
@@ -83,7 +85,9 @@ export async function openTraining(
   const options: TrainingOptions = { ...own, data: folderPath(given.data) };
   const name = options.data.split("/").filter((part) => part !== "").at(-1)?.replace(/\.json$/, "") ?? "phantom";
   if (options.run !== "" && !options.resume) await checkApart(options);
-  const run = options.resume
+  const run = setup.member
+    ? new RunFolder(options.resume, { signal, resumed: true })
+    : options.resume
     ? await resumeRun(options.resume, { signal })
     : await openRun({ name, folder: options.run, overwrite: options.overwrite, signal });
   try {
@@ -102,7 +106,7 @@ async function openIn(
 ): Promise<TrainingRun> {
   const onPhantoms = options.data === "";
   const folder = options.data || `${run.path}/phantom`;
-  if (onPhantoms) {
+  if (onPhantoms && !setup.member) {
     const { patch: _, features: __, write = writePhantomDataset, ...made } = phantoms;
     await write(folder, { ...made, cases: options.phantoms, seed: options.seed });
   }

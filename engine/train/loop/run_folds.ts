@@ -57,6 +57,8 @@ export interface StepMethod<S, B = Patches> {
   readonly source?: CaseSource;
   /** Names of further values behind the metrics, by the title of their curves; not every step has to give them. */
   readonly extras?: Readonly<Record<string, readonly string[]>>;
+  /** Called when the training of the fold has ended, however it ended. */
+  readonly end?: () => void;
   /** Called with the record of each step. */
   readonly record?: (record: StepRecord) => void | Promise<void>;
   /** Called after each epoch with the state, which the next step replaces. */
@@ -188,7 +190,7 @@ async function trainFold<S extends { readonly params: object }, B>(
     validate: evaluate && training.validation(split, (patches) => evaluate(state, patches), source),
     epochEnd: (record) => method.epochEnd?.(state, record) ?? Promise.resolve(),
     best: () => writeModel(run, "model_best.safetensors", state.params, about.model),
-  });
+  }).finally(() => method.end?.());
   print(`Trained ${steps} ${about.unit ?? "steps"} in ${duration(seconds)}`);
   return state;
 }

@@ -107,9 +107,9 @@ export class TrainingRun {
     return this.#batches.training(source, split, step);
   }
 
-  /** The random key of a step's augmentation. */
-  key(step: number): Tensor {
-    return this.#batches.key(step);
+  /** The random key of a step's augmentation, or of that of a micro-batch, from 0. */
+  key(step: number, micro?: number): Tensor {
+    return this.#batches.key(step, micro);
   }
 
   /** Augments a batch and crops it to the plan's patch. For use in a compiled step. */

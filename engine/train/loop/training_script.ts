@@ -9,6 +9,7 @@ import { trainingChanges } from "./training_options.ts";
  *
  * @param url `import.meta.url` of the module
  * @param entries the config block, `trainingEntries` among them
+ * @param changes further entries that a resumed run may change
  * @throws ConfigError as `resumableConfig`
  * @example
  * ```ts
@@ -24,4 +25,5 @@ export const runTraining = <D extends ConfigDefaults & { resume: Entry<string> |
   url: string,
   entries: D,
   main: (options: Config<D>) => Promise<unknown>,
-): Promise<void> => runScript(url, () => resumableConfig(entries, { change: trainingChanges }), main);
+  changes: readonly (keyof D & string)[] = [],
+): Promise<void> => runScript(url, () => resumableConfig(entries, { change: [...trainingChanges, ...changes] }), main);

@@ -66,6 +66,9 @@ export function scriptName(): string | undefined {
   return running?.startsWith(own) && !running.slice(own.length).includes("/") ? name : path;
 }
 
+/** The words that run a script: a name of voxgrad's own, or a file. */
+export const commandOf = (script: string): string[] => /[./]/.test(script) ? ["run", script] : [script];
+
 /**
  * Runs a script module: reads its options, prints the device, calls `main` and closes the device. Does nothing if the
  * module was imported by another one.
