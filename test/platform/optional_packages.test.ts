@@ -63,7 +63,7 @@ test("bundle() without esbuild names the command that adds it", async () => {
 
 test("openNats() without its packages names the command that adds them", async () => {
   assert.match(
-    await messageOf("nats", 'openNats("nats://127.0.0.1:1")'),
+    await messageOf("remote/nats", 'openNats("nats://127.0.0.1:1")'),
     "not installed: run npm i @nats-io/transport-node@",
   );
 });

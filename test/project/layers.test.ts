@@ -84,6 +84,7 @@ const floors: Record<string, readonly string[]> = {
   "engine/platform": [
     "files",
     "adapters",
+    "remote",
     "host.ts",
     "process_host.ts",
     "node.ts",

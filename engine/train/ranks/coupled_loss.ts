@@ -1,4 +1,4 @@
-/** nnU-Net's loss of a global batch, computed in parts: Dice over the batch couples samples by sums over all of them. */
+/** nnU-Net's loss of a global batch, computed in parts: Dice over the batch couples samples by sums over them all. */
 import type { Tensor } from "../../core/tensor.ts";
 import { regionTargets } from "../../nn/losses/dice.ts";
 import {
@@ -33,7 +33,7 @@ export interface CoupledLossOptions {
 
 const SMOOTH = 1e-5;
 
-/** Sums over the samples of a part: entropy of all positions that count, their number, and two sums a class for Dice. */
+/** Sums over the samples of a part: entropy of positions that count, their number, and two sums a class for Dice. */
 function sums(logits: Tensor, labels: Tensor, { regions, ignoreIndex }: CoupledLossOptions) {
   const x = cast(logits, "f32");
   const [N, K, ...space] = x.shape;

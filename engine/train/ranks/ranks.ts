@@ -13,6 +13,12 @@ interface Sockets {
   readonly Dealer: new (options?: object) => Socket & { connect(at: string): void };
 }
 
+/** The sockets of the host. */
+async function sockets(): Promise<Sockets> {
+  if (!platform.openSockets) throw new VoxgradError("--ranks: a page is one rank; train on several in Node or Deno");
+  return await platform.openSockets() as Sockets;
+}
+
 /** What a rank learns when it joins. */
 export interface Welcome {
   /** The options of rank 0, for the fold that it trains. */
@@ -91,7 +97,7 @@ export class RankRoot implements Ranks {
   }
 
   static async open(options: RankOptions): Promise<RankRoot> {
-    const { Router } = await platform.openSockets!() as Sockets;
+    const { Router } = await sockets();
     const socket = new Router({ linger: 0, mandatory: false });
     const at = options.at || "tcp://127.0.0.1:*";
     try {
@@ -237,7 +243,7 @@ export class RankMember implements Ranks {
   }
 
   static async open(options: { rank: number; ranks: number; half: boolean; at: string }): Promise<RankMember> {
-    const { Dealer } = await platform.openSockets!() as Sockets;
+    const { Dealer } = await sockets();
     const socket = new Dealer({ linger: 0 });
     socket.connect(options.at);
     return new RankMember(socket, options);

@@ -34,6 +34,12 @@ const NOT_HERE = [
   "cache",
   "weights",
   "workers",
+  "until",
+  "ranks",
+  "rank",
+  "at",
+  "rankDevices",
+  "exchange",
 ];
 
 /** The options of train_unet, by its own descriptions. */

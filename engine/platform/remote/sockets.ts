@@ -1,6 +1,6 @@
 /** Sockets of ZeroMQ, by a package that only those install who train on several ranks. */
-import { missing } from "./optional_packages.mjs";
-import { PlatformError } from "./types.ts";
+import { missing } from "../optional_packages.mjs";
+import { PlatformError } from "../types.ts";
 
 /** See Platform.openSockets. */
 export async function openSockets(): Promise<object> {

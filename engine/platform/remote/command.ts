@@ -4,8 +4,8 @@ import { hostname } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { ownType, packageRoot } from "./package_root.ts";
-import { PlatformError, type Progress, type RunningCommand } from "./types.ts";
+import { ownType, packageRoot } from "../package_root.ts";
+import { PlatformError, type Progress, type RunningCommand } from "../types.ts";
 
 /** Set in a process that another process of voxgrad started. */
 const STARTED = "VOXGRAD_STARTED";

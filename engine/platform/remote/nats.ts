@@ -1,6 +1,6 @@
 /** Connections to a server of NATS, by packages that only those install who use one. */
-import { installCommand } from "./optional_packages.mjs";
-import { PlatformError } from "./types.ts";
+import { installCommand } from "../optional_packages.mjs";
+import { PlatformError } from "../types.ts";
 
 const PACKAGES = ["@nats-io/transport-node", "@nats-io/jetstream", "@nats-io/kv", "@nats-io/obj"] as const;
 
