@@ -334,8 +334,6 @@ export function gpuReport(run: GpuRun): string {
       rowsOr(run.operators, () => times(run, run.operators, notes)),
       "",
       rowsOr(run.operators, () => rates(run, run.operators)),
-      "",
-      "There is no operator for attention, so no row of it.",
     ),
     ...section(
       "Networks",

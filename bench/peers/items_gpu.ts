@@ -2,6 +2,7 @@
 import { convolution, transposed } from "./items_conv.ts";
 import type { Item } from "./item.ts";
 import { normsOf, softmaxOf } from "./items_norm.ts";
+import { attentionOf } from "./items_product.ts";
 import { plainUNet, type PlainUNetItems } from "./items_plain_unet.ts";
 
 export const sizes = ["full", "small"] as const;
@@ -24,6 +25,7 @@ export function operatorItems(chosen: Size): Item[] {
     }),
     ...normsOf({ channels: 32, size: norm, rows: small ? [512, 512] : [16384, 512] }),
     softmaxOf(32, norm),
+    ...attentionOf(small ? [4, 256, 32] : [24, 4096, 64]),
   ];
   return items.map((item) => ({ ...item, alone: valuesOf(item) > MANY }));
 }

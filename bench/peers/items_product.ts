@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-explicit-any
 /** Matrix products, and similarities computed by one. */
-import type { Item } from "./item.ts";
+import type { Input, Item } from "./item.ts";
+import type { Tensor } from "../../engine/mod.ts";
 
 function product(m: number, k: number, n: number): Item {
   return {
@@ -35,3 +36,29 @@ const similarity: Item = {
 };
 
 export const products: readonly Item[] = [product(512, 512, 512), product(2048, 64, 4096), similarity];
+
+/** Scaled dot product attention of heads x length x features, and its gradients by query, key and value. */
+export function attentionOf([heads, length, features]: readonly [number, number, number]): Item[] {
+  const x: Input = { shape: [heads, length, features], half: true };
+  const name = `attention ${heads}x${length}x${features}`;
+  const none = { cannot: "measured beside PyTorch alone" };
+  return [
+    {
+      name: `${name} forward`,
+      inputs: [x, x, x],
+      ours: (vg) => (q, k, v) => vg.scaledDotProductAttention(q, k, v),
+      jax: none,
+      tfjs: none,
+      torch: "attention",
+    },
+    {
+      name: `${name} gradients`,
+      inputs: [x, x, x, x],
+      ours: (vg) => (q, k, v, g) =>
+        vg.vjp((...all: [Tensor, Tensor, Tensor]) => vg.scaledDotProductAttention(...all), [q, k, v])[1](g),
+      jax: none,
+      tfjs: none,
+      torch: "lambda *all: pull(attention, *all)",
+    },
+  ];
+}
