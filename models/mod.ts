@@ -15,7 +15,6 @@ export type { DrawEpisode, EpisodeBatch, EpisodeOptions, TransformOptions } from
 export { evaluateOneShot } from "./alpnet/evaluate/evaluation.ts";
 export { oneShotEntries } from "./alpnet/evaluate/options.ts";
 export type { OneShotEvaluationOptions } from "./alpnet/evaluate/options.ts";
-export { answerOneShot, oneShotForm } from "./alpnet/panel.ts";
 export { copiedSegmenter } from "./alpnet/copied.ts";
 export { oneShotSegmenter } from "./alpnet/scans.ts";
 export type { OneShotOptions, OneShotSegmenter, OneShotSegmentOptions, PrototypeUse } from "./alpnet/scans.ts";

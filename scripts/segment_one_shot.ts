@@ -1,8 +1,8 @@
 // Segments scans by one or a few labeled ones with an encoder of scripts/train_alpnet.ts: a class may be anything, also
 // what training has never seen. All values above 0 of the support's labels are classes.
 // `npx voxgrad segment_one_shot runs/alpnet scans labels --support scan.nii.gz --supportLabels liver.nii.gz`
-// `npx voxgrad serve segment_one_shot` opens a page to choose scans, paint the class on slices, and look at the result.
-import { closeDevice, deviceInfo } from "../engine/mod.ts";
+// In the page of `npx voxgrad serve`, One example does so by slices that the visitor paints.
+import { closeDevice } from "../engine/mod.ts";
 import {
   CaseFaults,
   checkSpacing,
@@ -22,7 +22,6 @@ import {
   fileDigests,
   findImages,
   findModels,
-  openPanel,
   openPredictions,
   type OverlayCase,
   overlaySvg,
@@ -30,7 +29,7 @@ import {
   printDevice,
   trimSlashes,
 } from "../engine/train/mod.ts";
-import { answerOneShot, keepPainted, loadOneShot, oneShotForm, preparedRange, prepareSupport } from "../models/mod.ts";
+import { keepPainted, loadOneShot, preparedRange, prepareSupport } from "../models/mod.ts";
 import { askedEntries } from "../models/alpnet/settings.ts";
 import { sliceAxis } from "../models/alpnet/support.ts";
 
@@ -62,11 +61,6 @@ const options = config({
   overwrite: entry(false, "make what is there already again"),
 });
 const wanted = ["run", "input", "output", "support", "supportLabels"] as const;
-if (openPanel && wanted.every((key) => options[key] === "")) {
-  await deviceInfo();
-  // The visitor of the page chooses files and paints, until it is closed.
-  await openPanel(oneShotForm, answerOneShot(options));
-}
 for (const key of wanted) {
   if (options[key] === "") throw new ConfigError(`--${key} is missing; --help lists what is wanted`);
 }

@@ -92,86 +92,6 @@ export interface Thread extends Port {
   close(): void;
 }
 
-/**
- * The inputs that a script requests from the visitor of its page: files, marks on the slices of scans, and when to
- * start. All strings are shown to the visitor.
- */
-export interface PanelForm {
-  readonly title: string;
-  /** Instructions, in a sentence or two. */
-  readonly about: string;
-  /** File fields by name: a field is enabled once all required fields before it are filled. */
-  readonly files: Readonly<Record<string, PanelFiles>>;
-  /** Scan viewers by name, shown side by side. */
-  readonly views: Readonly<Record<string, PanelSlices>>;
-  /** Colors of labels from 1 on, as #rrggbb; their number is the number of classes that can be marked. */
-  readonly colors: readonly string[];
-}
-
-/** A file field. */
-export interface PanelFiles {
-  readonly label: string;
-  readonly about: string;
-  /** Comma-separated file extensions: ".nii,.gz". */
-  readonly accept: string;
-  readonly multiple?: boolean;
-  /** Whether it may stay empty, and can be cleared. */
-  readonly optional?: boolean;
-}
-
-/** A viewer for the slices of a scan. */
-export interface PanelSlices {
-  readonly label: string;
-  readonly about: string;
-  /** Placeholder while there is no scan. */
-  readonly empty: string;
-  /** Whether the visitor may paint labels on it. */
-  readonly paint?: boolean;
-  /** Label of a button below it that starts an action. */
-  readonly button?: string;
-}
-
-/** An action of the visitor: choosing files (none to clear a field) or pressing a view's button. */
-export type PanelAct =
-  | { readonly type: "files"; readonly name: string; readonly paths: readonly string[] }
-  | {
-    readonly type: "press";
-    readonly name: string;
-    /** Labels of the voxels of each paintable view that shows a scan. */
-    readonly marks: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
-  };
-
-/** Slices in display orientation. */
-export interface PanelScan {
-  readonly name: string;
-  /** Gray values of [slices, rows, columns], and of further channels, which are not shown. */
-  readonly data: ArrayLike<number>;
-  readonly shape: readonly [slices: number, rows: number, columns: number];
-  /** Row and column spacing in mm. */
-  readonly pixel: readonly [down: number, across: number];
-  /** Initial values of black and white. */
-  readonly window: readonly [black: number, white: number];
-}
-
-/** An update of a view; omitted fields are unchanged, but a new scan clears labels and file. */
-export interface PanelContent {
-  readonly scan?: PanelScan;
-  /** Class of each voxel of the scan. */
-  readonly labels?: Uint8Array<ArrayBuffer>;
-  /** A file that the script has written, offered by a save button. */
-  readonly file?: string;
-}
-
-/** The script's handle on its panel. */
-export interface PagePanel {
-  /** Sets the status line. */
-  say(text: string): void;
-  /** Sets the note of a field; "" clears it. */
-  note(field: string, text: string): void;
-  /** Shows the same content in one or several views; without content, clears them. */
-  show(views: readonly string[], content?: PanelContent): void;
-}
-
 export interface Platform {
   readonly name: "node" | "browser" | "deno";
   /**
@@ -239,12 +159,6 @@ export interface Platform {
   openThread?(module: string): Promise<Thread>;
   /** What started this thread, by openThread. */
   parentPort?(): Port | undefined;
-  /**
-   * Adds a panel to the page and handles the visitor's actions, one at a time, until the page is closed. Chosen files
-   * are in a folder with the field's name. Errors thrown by `answer` are shown to the visitor, who may continue.
-   * Undefined if there is no page.
-   */
-  openPanel?(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never>;
   /**
    * Starts a command of voxgrad (the name of a script, or "run FILE", and its words) in a process of its own, which
    * ends with this one, however this one ends. Undefined in a page.

@@ -4,7 +4,6 @@ import "uplot/dist/uPlot.min.css";
 import "./page.css";
 import type { Message, Start } from "./served.ts";
 import { addFile, clearFiles } from "./files.ts";
-import { closePanel, keepFile, openPanel, tellPanel } from "./panel.ts";
 import { addPoint, clearPlots } from "./plots.ts";
 
 const element = <T extends HTMLElement = HTMLElement>(id: string): T => document.getElementById(id) as T;
@@ -16,7 +15,6 @@ const [log, fill, now, errorCard] = ["log", "fill", "now", "error"].map((id) => 
 ];
 const args = element<HTMLInputElement>("args");
 const folder = element<HTMLInputElement>("folder");
-const rest = element<HTMLDetailsElement>("rest");
 
 const run = (await (await fetch("run.json")).json()) as { script: string; args: string[] };
 let worker: Worker | undefined;
@@ -30,7 +28,6 @@ element<HTMLFormElement>("controls").addEventListener("submit", (event) => {
 });
 element("stop").addEventListener("click", () => {
   worker?.terminate();
-  endPanel();
   setState("stopped", "bad");
 });
 folder.addEventListener("change", () => {
@@ -52,7 +49,6 @@ function start(): void {
   errorCard.hidden = true;
   clearPlots();
   clearFiles();
-  endPanel();
   setState("running", "live");
   const words = [...args.value.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)];
   const name: Start = {
@@ -92,24 +88,7 @@ function show(message: Message): void {
       return;
     }
     case "file":
-      keepFile(message.path, message.content);
       return addFile(message.path, message.content);
-    case "panel":
-      openPanel(message.form, (act) => {
-        setState("working", "live");
-        worker!.postMessage(act);
-      });
-      // Collapse the log while the panel is open.
-      rest.classList.add("folds");
-      rest.open = false;
-      return setState("ready", "good");
-    case "say":
-    case "note":
-    case "view":
-      return tellPanel(message);
-    case "answered":
-      tellPanel(message);
-      return setState("ready", "good");
     case "done":
       return setState("done", "good");
     case "error":
@@ -118,16 +97,9 @@ function show(message: Message): void {
 }
 
 function showError(message: string, detail: string): void {
-  endPanel();
   setState("failed", "bad");
   errorCard.hidden = false;
   element("errortext").textContent = detail.includes(message) ? detail : `${message}\n${detail}`;
-}
-
-function endPanel(): void {
-  closePanel();
-  rest.classList.remove("folds");
-  rest.open = true;
 }
 
 function setState(text: string, look: "live" | "good" | "bad"): void {

@@ -2,7 +2,7 @@
 import { platform, setCommandLine } from "../browser.ts";
 import { type BlobLike, MemoryFiles } from "../files/memory_files.ts";
 import { setDefaults } from "../host.ts";
-import type { AdapterChoice, PagePanel, PanelAct, PanelContent, PanelForm, Progress } from "../types.ts";
+import type { AdapterChoice, Progress } from "../types.ts";
 
 /** Messages from a script to its page. */
 export type Message =
@@ -10,24 +10,12 @@ export type Message =
   | { type: "progress"; progress: Progress }
   | { type: "adapter"; driver: string; kind: AdapterChoice["kind"]; reason: string }
   | { type: "file"; path: string; content: Blob }
-  | { type: "panel"; form: PanelForm }
-  | { type: "say"; text: string }
-  | { type: "note"; field: string; text: string }
-  | { type: "view"; views: readonly string[]; content: PanelContent | undefined }
-  /** The visitor's last action was handled; `problem` says why it failed. */
-  | { type: "answered"; problem: string | undefined }
   | { type: "done" }
   | { type: "error"; message: string; stack: string };
 
 /** Start parameters of a worker, passed as JSON in its name; files are sent before the script is loaded. */
 export interface Start {
   readonly args: readonly string[];
-}
-
-/** An action of the visitor in the panel, with the chosen files. */
-export interface ActMessage {
-  readonly act: PanelAct;
-  readonly files: readonly (readonly [path: string, content: Blob])[];
 }
 
 /** Files in memory; those that the script writes are offered by the page. */
@@ -39,7 +27,6 @@ class OfferedFiles extends MemoryFiles {
 }
 
 const files = new OfferedFiles();
-let takeAct: ((act: PanelAct) => void) | undefined;
 
 /** Sends a message to the page. */
 export function send(message: Message): void {
@@ -57,7 +44,6 @@ export function beServed(): void {
   });
   const { openAdapter } = platform;
   Object.assign(platform, {
-    openPanel,
     async openAdapter(...options: Parameters<typeof openAdapter>): Promise<AdapterChoice> {
       const choice = await openAdapter(...options);
       send({ type: "adapter", driver: choice.driver, kind: choice.kind, reason: choice.reason });
@@ -69,33 +55,4 @@ export function beServed(): void {
 /** Adds files of the visitor's disk, which are read only when the script requests them. */
 export function addFiles(added: Iterable<readonly [path: string, content: BlobLike]>): void {
   for (const [path, content] of added) files.add(path, content);
-}
-
-/** Handles an action of the visitor. The page sends no other action until this one is answered. */
-export async function receiveAct({ act, files: chosen }: ActMessage): Promise<void> {
-  if (act.type === "files") {
-    await files.remove(act.name);
-    addFiles(chosen);
-  }
-  takeAct!(act);
-}
-
-async function openPanel(form: PanelForm, answer: (act: PanelAct, panel: PagePanel) => Promise<void>): Promise<never> {
-  const panel: PagePanel = {
-    say: (text) => send({ type: "say", text }),
-    note: (field, text) => send({ type: "note", field, text }),
-    show: (views, content) => send({ type: "view", views, content }),
-  };
-  send({ type: "panel", form });
-  for (;;) {
-    const act = await new Promise<PanelAct>((resolve) => (takeAct = resolve));
-    let problem: string | undefined;
-    try {
-      await answer(act, panel);
-    } catch (error) {
-      problem = error instanceof Error ? error.message : String(error);
-      send({ type: "log", line: (error instanceof Error && error.stack) || problem });
-    }
-    send({ type: "answered", problem });
-  }
 }

@@ -1,7 +1,7 @@
 // First module of the worker: receives the visitor's files, then runs the script, which the bundler substitutes for
 // "voxgrad:script".
 import { endScript } from "../browser.ts";
-import { type ActMessage, addFiles, beServed, receiveAct, send } from "./served.ts";
+import { addFiles, beServed, send } from "./served.ts";
 
 beServed();
 
@@ -19,7 +19,3 @@ addEventListener("message", (event: MessageEvent<{ files: [string, Blob][] }>) =
     },
   );
 }, { once: true });
-
-addEventListener("message", ({ data }: MessageEvent<ActMessage | { act?: undefined }>) => {
-  if (data.act) void receiveAct(data);
-});

@@ -51,6 +51,9 @@ const LINE = 16;
  * the left.
  */
 export const HANGING = { S: ["L", "P"], A: ["L", "I"], R: ["P", "I"] } as const;
+
+/** The axis of the patient along which slices are stacked: S (axial), A (coronal), R (sagittal). */
+export type PatientAxis = keyof typeof HANGING;
 const OPPOSITE: Readonly<Record<string, string>> = { R: "L", L: "R", A: "P", P: "A", S: "I", I: "S" };
 
 /** Maps slices of a volume to the screen. */

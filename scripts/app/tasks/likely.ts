@@ -42,8 +42,8 @@ export function withPlace({ value, likely }: LikelyClass, painted: Painted): Lik
     const below = shown.filter((k) => k <= slice).at(-1) ?? shown[0];
     const [low, high] = [distances(below), distances(above)];
     const share = above === below ? 0 : (slice - below) / (above - below);
-    // Beyond the painted slices.
-    const away = Math.max(0, slice - shown.at(-1)!, shown[0] - slice) * spacing[axis];
+    // Beyond the painted slices. One alone does not say that a class ends near it.
+    const away = shown.length > 1 ? Math.max(0, slice - shown.at(-1)!, shown[0] - slice) * spacing[axis] : 0;
     for (let v = 0, k = 0; v < shape[b]; v++) {
       for (let u = 0; u < shape[a]; u++, k++) {
         const at = slice * strides[axis] + u * strides[a] + v * strides[b];

@@ -26,34 +26,6 @@ function placed(shape: Triple, spacing: Triple, data: (r: number, a: number, s: 
   return imaging.makeVolume(values, { shape, affine: imaging.scaling(spacing), name: "scans/made" });
 }
 
-test("scanSlices() hangs scans of any axes as radiologists do; labels go there and back", () => {
-  const made = placed([3, 4, 5], [1, 2, 3], (r, a, s) => r + 10 * a + 100 * s);
-  const wanted = {
-    // Of slice z, row y, column x: the patient's right is on the left, front or head on top.
-    S: { shape: [5, 4, 3], pixel: [2, 1], at: (z: number, y: number, x: number) => 2 - x + 10 * (3 - y) + 100 * z },
-    A: { shape: [4, 5, 3], pixel: [3, 1], at: (z: number, y: number, x: number) => 2 - x + 10 * z + 100 * (4 - y) },
-    R: { shape: [3, 5, 4], pixel: [3, 2], at: (z: number, y: number, x: number) => z + 10 * (3 - x) + 100 * (4 - y) },
-  } as const;
-  for (const axes of AXES) {
-    const image = imaging.reorient(made, axes);
-    for (const along of ["S", "A", "R"] as const) {
-      const { shape, pixel, at } = wanted[along];
-      const scan = train.scanSlices({ ...image, channels: 1 }, along);
-      assert.equal([scan.name, scan.shape, scan.pixel], ["made", [...shape], [...pixel]]);
-      const [, H, W] = shape;
-      const expected = Array.from({ length: 60 }, (_, i) => at(Math.floor(i / (H * W)), Math.floor(i / W) % H, i % W));
-      assert.equal(Array.from(scan.data), expected, `${axes} along ${along}`);
-      const painted = Uint8Array.from({ length: 60 }, (_, i) => (i * 7) % 11);
-      const label = train.labelsFromSlices(painted, image, along);
-      assert.equal([label.shape, label.affine, label.channels], [image.shape, image.affine, 1]);
-      assert.equal(train.labelSlices(label, along), painted);
-    }
-  }
-  const two = { ...made, channels: 2, data: Float32Array.from([...made.data, ...made.data]) };
-  assert.equal(train.scanSlices(two).data, train.scanSlices(made).data);
-  assert.throws(() => train.labelsFromSlices(new Uint8Array(59), made), /got 59 values, wanted 60/);
-});
-
 const planOf = (spacing: Triple, changes: Partial<Plan> = {}): Plan =>
   ({
     format: "voxgrad plan 1",
