@@ -49,8 +49,17 @@ const operatorTests = [
   "golden_indexing",
 ];
 
-/** What repeats other tests in another host, slowly: `npm run test:hosts`. */
-const inHosts = ["deno/files", "browser/firefox", "browser/own_page", "browser/train_colab", "browser/train_unet"];
+/** What repeats other tests in another host, or trains for minutes: `npm run test:hosts`. */
+const inHosts = [
+  "deno/files",
+  "browser/firefox",
+  "browser/own_page",
+  "browser/train_colab",
+  "browser/train_unet",
+  "browser/app/adapt",
+  "browser/app/train",
+  "scripts/first",
+];
 /** What `npm test` leaves out; .ci/run runs it by commands of its own. */
 const apart = [...inHosts, "limits/", "package/", "test/jobs/"];
 
@@ -85,6 +94,9 @@ const slowest = [
   "browser/train_colab",
   "browser/own_page",
   "browser/firefox",
+  "browser/app/adapt",
+  "browser/app/train",
+  "scripts/first",
   "browser/site",
   "compile/conv_statistics",
   "gpu/limits",

@@ -1,6 +1,6 @@
 // The models that a first visitor of the page finds there, trained on phantoms. `npm run first` trains them again, on
 // SwiftShader, and fails unless the weights are those of scripts/app/first to the last bit; `npm run first -- --write`
-// puts what it trained there. Minutes.
+// puts what it trained there. A name, as in `npm run first -- segmenter`, chooses one. Minutes.
 import { spawnSync } from "node:child_process";
 import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -23,8 +23,10 @@ async function weightsOf(file: string): Promise<Buffer> {
   return bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
 }
 
+const asked = Object.keys(recipes).filter((name) => process.argv.includes(name));
 let failed = false;
 for (const [name, recipe] of Object.entries(recipes)) {
+  if (asked.length > 0 && !asked.includes(name)) continue;
   const run = join(folder, name);
   const words = [join(root, "engine/platform/cli/voxgrad.mjs"), ...recipe.split(" "), "--run", run];
   const env = { ...process.env, VOXGRAD_ADAPTER: "swiftshader" };

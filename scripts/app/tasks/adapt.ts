@@ -115,10 +115,10 @@ export function add({ scan, name }: { scan: number; name: string }, work: Work):
   return take(scanOf(scan), name, work);
 }
 
-/** Takes a synthetic scan in, dark where those are bright on which the first model was trained. */
+/** Takes a synthetic scan in, dark where those are brightest on which the first model was trained. */
 export async function addPhantom({ seed }: { seed: number }, work: Work): Promise<AdaptState> {
   const { image, label } = phantomCase({ seed });
-  const data = Int16Array.from(image.data, (value) => 1000 - value);
+  const data = Int16Array.from(image.data, (value) => (value > 700 ? 1400 - value : value));
   const made = await take({ ...image, data }, `Synthetic scan ${seed - 100}`, work);
   const { id } = made.scans.at(-1)!;
   await (await home()).write(`known/${id}.nii.gz`, writeNifti(label, { dtype: "uint8", gzip: true }));

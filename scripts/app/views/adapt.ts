@@ -1,9 +1,9 @@
 /** Adapt: a model learns scans of another look from a few that the visitor corrects. */
-import { attempt, Busy, say, type View, viewer } from "../app.ts";
+import { attempt, Busy, duration, say, type View, viewer } from "../app.ts";
 import { button, type Chosen, filePicker, group, make, saveFile, slider } from "../elements.ts";
 import { compute } from "../engine.ts";
 import type { AdaptScan, AdaptState, LearnOptions } from "../tasks/adapt.ts";
-import type { TrainingEvent } from "../tasks/training.ts";
+import type { StepEvent, TrainingEvent } from "../tasks/training.ts";
 import { Sheet } from "../viewer/sheet.ts";
 import { scanRow } from "./adapt_scans.ts";
 import { Progress } from "./progress.ts";
@@ -19,6 +19,8 @@ export function open(): View {
   let shown: { readonly id: string; readonly sheet: Sheet } | undefined;
   /** What is looked at while the model learns. */
   let scene: { readonly id: string; readonly sheet: Sheet } | undefined;
+  /** The first step since the last start, by which the time of the next is told. */
+  let first: { readonly step: number; readonly at: number } | undefined;
   let keeping: ReturnType<typeof setTimeout> | undefined;
   let learning = false;
 
@@ -27,7 +29,8 @@ export function open(): View {
   const hint = make("p", { className: "note" });
   const right = button("These labels are right", () => attempt(keep), { hidden: true });
   const known = button("Correct it for me", () => attempt(takeKnown), { hidden: true });
-  const steps = slider("Steps", { min: "20", max: "400", step: "20", value: "60" }, () => undefined);
+  const steps = slider("Steps", { min: "20", max: "400", step: "20", value: "60" }, () => settle());
+  const time = make("p", { className: "note" });
   const start = button("Learn from the corrected scans", () => learn("learn"), { className: "main wide" });
   const resume = button("Continue", () => learn("resume"), { className: "main wide" });
   const progress = new Progress((name) => state.model?.labels.find((each) => each.name === name)?.color);
@@ -35,6 +38,15 @@ export function open(): View {
     "4. Result",
     make("p", { className: "note" }, "The adapted model opens here under Segment, and in Node and Deno."),
     button("Save the adapted model", () => attempt(() => save("adapted")), { className: "main" }),
+  );
+  const own = filePicker(
+    "Labels from a file",
+    { accept: ".nii,.gz,.nrrd,.mha,.mgz,.dcm" },
+    ([{ file }]) =>
+      attempt(async () => {
+        const { labels } = await compute("labels", "read", { scan: shown!.sheet.scan.id, file });
+        await correct(labels);
+      }),
   );
   const saveScans = button("Save the corrected scans", () => attempt(() => save("corrected")), { className: "quiet" });
   const scans = group(
@@ -47,9 +59,9 @@ export function open(): View {
       button("Add a synthetic scan", () => addPhantom(), { className: "quiet" }),
     ),
     hint,
-    make("div", { className: "row" }, right, known, saveScans),
+    make("div", { className: "row" }, right, own, known, saveScans),
   );
-  const training = group("3. Learn", steps.row, start, resume, progress.element);
+  const training = group("3. Learn", steps.row, time, start, resume, progress.element);
 
   function settle(): void {
     const { model, scans: all, run } = state;
@@ -57,7 +69,7 @@ export function open(): View {
     const unfinished = run !== undefined && !run.ended;
     modelNote.textContent = model
       ? `${model.name}: ${model.labels.map(({ name }) => name).join(", ")}`
-      : "The demo model knows bright synthetic scans; the synthetic scans here are dark.";
+      : "The demo model knows bright tumors; the synthetic scans here have dark ones.";
     scans.hidden = !model;
     list.replaceChildren(...all.map((scan) => scanRow(scan, scan.id === shown?.id, rowHost)));
     hint.textContent = all.length === 0
@@ -67,6 +79,7 @@ export function open(): View {
       : "Choose a scan to correct what the model found in it.";
     const current = all.find(({ id }) => id === shown?.id);
     right.hidden = !current || current.role === "watch";
+    own.hidden = right.hidden;
     known.hidden = right.hidden || !current?.known;
     saveScans.hidden = !all.some((each) => each.corrected);
     training.hidden = all.length === 0 && !run;
@@ -75,6 +88,8 @@ export function open(): View {
     start.textContent = corrected === 0
       ? "Correct a scan first"
       : `Learn from ${corrected} corrected scan${corrected === 1 ? "" : "s"}`;
+    const pace = Number(localStorage.getItem(`seconds of a step ${model?.name}`));
+    time.textContent = pace > 0 ? `Takes about ${duration(pace * steps.input.valueAsNumber)}, as before.` : "";
     resume.hidden = !unfinished || learning;
     if (unfinished) resume.textContent = `Continue after step ${run.step} of ${run.steps}`;
     result.hidden = !run?.ended || learning;
@@ -157,7 +172,11 @@ export function open(): View {
 
   /** Of a synthetic scan the labels are known. */
   async function takeKnown(): Promise<void> {
-    const { labels } = await compute("adapt", "known", { id: shown!.id });
+    await correct((await compute("adapt", "known", { id: shown!.id })).labels);
+  }
+
+  /** Replaces the labels of the scan that is shown. */
+  async function correct(labels: Uint8Array): Promise<void> {
     const view = await viewer();
     if (view.sheet !== shown!.sheet) view.show(shown!.sheet);
     view.replace(labels);
@@ -177,6 +196,7 @@ export function open(): View {
   async function learn(task: "learn" | "resume"): Promise<void> {
     await attempt(keepNow);
     learning = true;
+    first = undefined;
     scene = undefined;
     progress.clear();
     settle();
@@ -195,7 +215,7 @@ export function open(): View {
   async function hear(event: TrainingEvent): Promise<void> {
     progress.hear(event);
     if (event.kind === "busy") busy.tell(event);
-    if (event.kind === "step") busy.tell({ done: event.step, total: event.steps, text: event.text });
+    if (event.kind === "step") tellStep(event);
     if (event.kind !== "look") return;
     // The first that is looked at comes onto the screen, and its labels change while the model learns.
     if (!scene) {
@@ -212,8 +232,18 @@ export function open(): View {
     }
     if (scene.id !== event.id) return;
     const view = await viewer();
-    if (view.sheet === scene.sheet) view.replace(event.labels);
-    else scene.sheet.edits.replace(event.labels);
+    if (view.sheet !== scene.sheet) return void scene.sheet.edits.replace(event.labels);
+    view.replace(event.labels);
+    if (event.step === event.steps) view.seek();
+  }
+
+  function tellStep({ step, steps, text }: StepEvent): void {
+    busy.tell({ done: step, total: steps, text });
+    if (first === undefined || step < first.step) first = { step, at: performance.now() };
+    const seconds = (performance.now() - first.at) / 1000;
+    if (step > first.step) {
+      localStorage.setItem(`seconds of a step ${state.model!.name}`, String(seconds / (step - first.step)));
+    }
   }
 
   async function save(what: "adapted" | "corrected"): Promise<void> {

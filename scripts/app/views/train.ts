@@ -11,7 +11,8 @@ import { TrainForm } from "./train_form.ts";
 const KNOWN = "voxgrad train";
 /** Measures of the table; the report has all. */
 const SHOWN = ["class", "Dice", "HD95", "ASSD"];
-const rounded = (cell: string): string => (/^\d*\.\d{4,}/.test(cell) ? Number(cell).toFixed(3) : cell || "\u2013");
+const rounded = (cell: string): string =>
+  /^\d*\.\d{4,}/.test(cell) ? Number(cell).toFixed(3) : cell === "" || cell === "NaN" ? "\u2013" : cell;
 
 export function open(): View {
   const busy = new Busy();

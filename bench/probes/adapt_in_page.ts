@@ -1,0 +1,58 @@
+// What adapt_looks.ts measures in Node, in the page of `voxgrad serve`: its model and corrected scans are chosen there by
+// clicks in headless Chromium on SwiftShader, and the model that the page saves is measured on the held-out cases.
+// `npx voxgrad run bench/probes/adapt_looks.ts DATASET OUT`, then `npx voxgrad run bench/probes/adapt_in_page.ts OUT`
+import { readdir, readFile } from "node:fs/promises";
+import { loadCase, openDataset } from "../../engine/imaging/mod.ts";
+import { compareLabels } from "../../engine/imaging/mod.ts";
+import { closeDevice } from "../../engine/mod.ts";
+import { config, entry, print } from "../../engine/train/mod.ts";
+import { openModel } from "../../models/mod.ts";
+import { openApp, says } from "../../test/browser/app/page.ts";
+import { closeBrowser } from "../../test/browser/harness.ts";
+
+const options = config({
+  out: entry("", "folder that adapt_looks.ts filled", { positional: true }),
+  look: entry("inverted", "inverted or blurred"),
+  steps: entry(60, "steps of adapting", { integer: true, min: 1 }),
+});
+const folder = `${options.out}/${options.look}`;
+const { page, close } = await openApp("adapt");
+await page.getByLabel("Choose a model").setInputFiles(`${options.out}/base/model.safetensors`);
+await page.locator(".chosen", { hasText: "model.safetensors:" }).waitFor({ timeout: 60_000 });
+const cases = (await readdir(`${folder}/corrected/labelsTr`)).map((name) => name.replace(".nii.gz", ""));
+for (const [k, id] of cases.entries()) {
+  await page.getByLabel("Add a scan", { exact: true }).setInputFiles(`${folder}/corrected/imagesTr/${id}_0000.nii.gz`);
+  const row = page.locator(".scans li").nth(k);
+  await page.locator(`#stage[data-shown="${id}_0000.nii.gz"]`).waitFor({ timeout: 120_000 });
+  await row.locator("select").selectOption("learn");
+  await page.getByLabel("Labels from a file").setInputFiles(`${folder}/corrected/labelsTr/${id}.nii.gz`);
+  await row.getByText("corrected", { exact: true }).waitFor({ timeout: 60_000 });
+}
+await page.getByLabel("Steps").fill(String(options.steps));
+const started = performance.now();
+await page.getByRole("button", { name: /^Learn from/ }).click();
+await says(page, /The model has learned/, 1_800_000);
+const seconds = (performance.now() - started) / 1000;
+const coming = page.waitForEvent("download");
+await page.getByRole("button", { name: "Save the adapted model" }).click();
+const weights = new Uint8Array(await readFile(await (await coming).path()));
+await close();
+await closeBrowser();
+
+const dataset = await openDataset(`${folder}/held`);
+const classes = dataset.labels.slice(1).map(({ name, value }) => ({ name, values: [value] }));
+async function measure(source: string | Uint8Array): Promise<number> {
+  const model = await openModel(source);
+  const all: number[] = [];
+  for (const item of dataset.cases) {
+    const { image, label } = await loadCase(dataset, item);
+    const { labels } = await model.segment(image);
+    all.push(...compareLabels(labels, label!, { classes }).map(({ dice }) => dice));
+  }
+  model.dispose();
+  return all.reduce((a, b) => a + b) / all.length;
+}
+const [before, after] = [await measure(`${options.out}/base`), await measure(weights)];
+const gain = (after - before).toFixed(3);
+print(`${options.look}: ${before.toFixed(3)}, then ${after.toFixed(3)}; gain ${gain}, in ${seconds.toFixed(0)} s`);
+await closeDevice();
