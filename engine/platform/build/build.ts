@@ -56,8 +56,9 @@ async function writeJavaScript(): Promise<void> {
     const { code } = await transform(await readFile(join(root, file), "utf8"), { loader, minify: true });
     await write(join(dist, file), code);
   }
-  // What `voxgrad new` copies stays TypeScript.
-  for (const file of ["scripts/project", ...files.filter((file) => [".html", ".js"].includes(extname(file)))]) {
+  // What `voxgrad new` copies stays TypeScript; beside the page are the models that a first visitor finds there.
+  const whole = files.filter((file) => [".html", ".js", ".safetensors"].includes(extname(file)));
+  for (const file of ["scripts/project", ...whole]) {
     await cp(join(root, file), join(dist, file), { recursive: true });
   }
 }
