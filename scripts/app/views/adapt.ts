@@ -2,7 +2,8 @@
 import { attempt, Busy, duration, say, type View, viewer } from "../app.ts";
 import { button, type Chosen, filePicker, group, make, saveFile, slider } from "../elements.ts";
 import { compute } from "../engine.ts";
-import type { AdaptScan, AdaptState, LearnOptions } from "../tasks/adapt.ts";
+import type { LearnOptions } from "../tasks/adapt.ts";
+import type { AdaptScan, AdaptState } from "../tasks/adapt_state.ts";
 import type { StepEvent, TrainingEvent } from "../tasks/training.ts";
 import { Sheet } from "../viewer/sheet.ts";
 import { scanRow } from "./adapt_scans.ts";

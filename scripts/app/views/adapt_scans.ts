@@ -1,5 +1,5 @@
 import { button, make, select } from "../elements.ts";
-import type { AdaptScan, Role } from "../tasks/adapt.ts";
+import type { AdaptScan, Role } from "../tasks/adapt_state.ts";
 
 const ROLES: readonly (readonly [Role, string])[] = [
   ["learn", "learn from it"],
