@@ -110,7 +110,11 @@ export async function adapt(options: Config<typeof adaptEntries>, call: AdaptCal
     ...(call.signal && { signal: call.signal }),
     opened: (opened) => void (run = opened),
     watch: async (step, segment) => {
-      views ??= viewsOf(options, run, start);
+      views ??= viewsOf(options, run, start).catch((error: unknown) => {
+        // It is asked again, on another device, where one was lost.
+        views = undefined;
+        throw error;
+      });
       await lookAt(await views, step, segment, run, call.onLook);
     },
   });

@@ -2,6 +2,7 @@
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, memoryFiles, setHost } from "../../engine/mod.ts";
+import { device } from "../../engine/gpu/mod.ts";
 import { loadCase, openDataset, readVolume, writePhantomDataset, writeVolume } from "../../engine/imaging/mod.ts";
 import { withDefaults } from "../../engine/train/mod.ts";
 import { openModel } from "../../models/mod.ts";
@@ -78,6 +79,22 @@ test("adapt() that was stopped goes on by the same call, and ends with the same 
   assert.ok(seen[0] >= 20 && seen[0] < 40, `went on after step ${seen[0]}`);
   const [a, b] = [await bytes("whole/model.safetensors"), await bytes("stopped/model.safetensors")];
   assert.ok(a.every((byte, k) => byte === b[k]) && a.length === b.length, "the same bytes");
+});
+
+test("adapt() goes on after a device that is lost while a scan is looked at, to the same weights and log", async () => {
+  await whole;
+  let lost = false;
+  await adapt(withDefaults(adaptEntries, { ...own, run: "lost" }), {
+    async onLook({ step, id }) {
+      if (step !== 40 || id !== held || lost) return;
+      lost = true;
+      (await device()).gpu.destroy();
+    },
+  });
+  const [a, b] = [await bytes("whole/model.safetensors"), await bytes("lost/model.safetensors")];
+  assert.ok(lost && a.length === b.length && a.every((byte, k) => byte === b[k]), "the same bytes");
+  const epochs = new TextDecoder().decode(await bytes("lost/epochs.jsonl")).trimEnd().split("\n");
+  assert.equal(epochs.map((line) => JSON.parse(line).step), [20, 40, 60]);
 });
 
 test("adapt() refuses other labels than the model's, unknown cases, and missing arguments", async () => {

@@ -29,7 +29,7 @@ export interface TrainOptions<B>
   readonly validate?: () => Promise<{ loss: number; dice: readonly number[] }>;
   /** Called when the moving average of the validation's mean pseudo-Dice reaches a new maximum. */
   readonly best?: () => Promise<unknown>;
-  /** Called after each epoch with its record, once the log holds it. */
+  /** Called after each epoch with its record, before the log holds it; again if it loses the device. */
   readonly epochEnd?: (record: EpochRecord) => Promise<unknown>;
 }
 
@@ -124,6 +124,8 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       rate: rate(step),
       seconds: (own.at(-1)?.seconds ?? from) - from,
     };
+    // A device that is lost meanwhile brings the epoch again, so nothing is noted before.
+    await options.epochEnd?.(record);
     epochs.push(record);
     await epochLog.add(record);
     await chain.epoch(epoch, step, own.map(({ loss }) => loss), state.read());
@@ -137,7 +139,6 @@ export async function train<B>(options: TrainOptions<B>): Promise<Trained> {
       "progress.svg",
       () => run.write("progress.svg", recordChart(records, classes, { title, epochs })),
     );
-    await options.epochEnd?.(record);
   };
 
   const ends = (step: number): boolean => options.until !== undefined && step === options.until * epochSteps;
