@@ -71,8 +71,8 @@ try {
   const rows: [what: string, bytes: number, limit: number][] = [
     ["tarball", size, 1720e3],
     ["browser install", installed, 8.4e6],
-    ["inference, minified and gzipped", first, 121e3],
-    ["everything but what is loaded when needed", whole, 400e3],
+    ["inference, minified and gzipped", first, 124e3],
+    ["everything but what is loaded when needed", whole, 420e3],
   ];
   for (const [what, bytes, limit] of rows) {
     const over = bytes > limit ? "  TOO LARGE" : "";
