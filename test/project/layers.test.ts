@@ -80,7 +80,7 @@ const floors: Record<string, readonly string[]> = {
     "superpixels",
     "phantoms",
   ],
-  "engine/train": ["run", "plot", "predict", "report", "experiment", "loop", "ranks", "jobs"],
+  "engine/train": ["run", "plot", "predict", "report", "experiment", "loop", "ranks", "jobs", "federate"],
   "engine/platform": [
     "files",
     "adapters",

@@ -86,5 +86,22 @@ interface Event {
 interface EventInit {}
 interface DOMException extends Error {}
 declare const crypto: {
-  readonly subtle: { digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };
+  readonly subtle: {
+    digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
+    generateKey(
+      curve: object,
+      extractable: boolean,
+      uses: string[],
+    ): Promise<{ privateKey: object; publicKey: object }>;
+    exportKey(format: "raw", key: object): Promise<ArrayBuffer>;
+    importKey(
+      format: "raw",
+      bytes: Uint8Array<ArrayBuffer>,
+      of: object | string,
+      extractable: boolean,
+      uses: string[],
+    ): Promise<object>;
+    deriveBits(of: object, key: object, bits: number): Promise<ArrayBuffer>;
+    encrypt(by: object, key: object, data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
+  };
 };

@@ -2,7 +2,7 @@
  * A queue of NATS JetStream: the states of jobs in a key-value bucket, their ids in a work queue, files in an object
  * store. A worker holds a job as long as it reports; the id of one that died is delivered again.
  */
-import { openNats } from "./nats.ts";
+import { openNats } from "../run/nats.ts";
 import type { Job, JobState } from "./job.ts";
 import { type Claim, isOpen, type JobChange, type JobQueue, MOST_ATTEMPTS, sleep } from "./queue.ts";
 

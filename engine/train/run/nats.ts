@@ -4,7 +4,7 @@ import type * as jetstream from "@nats-io/jetstream";
 import type * as kv from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/nats-core";
 import type * as objects from "@nats-io/obj";
-import { ConfigError } from "../run/config.ts";
+import { ConfigError } from "./config.ts";
 
 export interface Nats {
   readonly connection: NatsConnection;
