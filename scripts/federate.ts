@@ -1,6 +1,6 @@
 // Sites that annotate different organs train one network, and no scan leaves them: the server sends weights and gets
 // sums of masked updates. `npx voxgrad federate server plan.json --nats nats://HOST:4222 --sites 4` and, at each site,
-// `npx voxgrad federate client --data DIR --site NAME --nats nats://HOST:4222`; engine/train/federate/README.md tells how.
+// `npx voxgrad federate client --data DIR --site NAME --nats nats://HOST:4222`; see engine/train/federate/README.md.
 import { closeDevice, random, type Tensor, tensor, tree } from "../engine/mod.ts";
 import { type Plan, readPlan } from "../engine/imaging/mod.ts";
 import { polySchedule } from "../engine/nn/mod.ts";

@@ -1,7 +1,7 @@
 /**
- * Secure aggregation (Bonawitz et al. 2017, without double masks): each site adds to its update a mask shared with every
- * other site, which the other one subtracts, so that only the sum of all updates shows. If a site is missing, the others
- * reveal the seeds of the masks that they share with it, of that round alone.
+ * Secure aggregation (Bonawitz et al. 2017, without double masks): each site adds to its update a mask shared with
+ * every other site, which the other one subtracts, so that only the sum of all updates shows. If a site is missing, the
+ * others reveal the seeds of the masks that they share with it, of that round alone.
  */
 import { sha256 } from "../../core/digest.ts";
 import { VoxgradError } from "../../core/errors.ts";
