@@ -12,6 +12,9 @@ export type Message = Readonly<Record<string, unknown>> & { readonly type: strin
 const encode = (message: object): Uint8Array => new TextEncoder().encode(JSON.stringify(message));
 const decode = (bytes: Uint8Array): Message => JSON.parse(new TextDecoder().decode(bytes));
 
+/** Milliseconds for which a site waits for a server that does not answer. */
+const PATIENCE = 120_000;
+
 export class Channel {
   readonly #nats: Nats;
   readonly #name: string;
@@ -54,13 +57,17 @@ export class Channel {
   /** Asks the server. Throws VoxgradError where it refuses. */
   async ask(message: Message): Promise<Message> {
     const subject = `voxgrad.federation.${this.#name}.server`;
-    let answer: Message;
-    try {
-      answer = decode((await this.#nats.connection.request(subject, encode(message), { timeout: 20_000 })).data);
-    } catch (error) {
-      throw new VoxgradError(
-        `federation ${this.#name}: no server answers (${(error as Error).message}); start it first`,
-      );
+    let answer: Message | undefined;
+    for (const end = performance.now() + PATIENCE; !answer;) {
+      try {
+        answer = decode((await this.#nats.connection.request(subject, encode(message), { timeout: 20_000 })).data);
+      } catch (error) {
+        const why = (error as Error).message;
+        if (performance.now() > end) {
+          throw new VoxgradError(`federation ${this.#name}: no server answers (${why}); start it`);
+        }
+        await new Promise<void>((resolve) => void setTimeout(resolve, 500));
+      }
     }
     if (typeof answer.refused === "string") throw new VoxgradError(`The server refused: ${answer.refused}`);
     return answer;
