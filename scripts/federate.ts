@@ -96,7 +96,7 @@ async function client(): Promise<void> {
     batch,
     sets: "proportional",
   });
-  const training = await train.openTraining(own, PARTIAL_PHANTOMS);
+  const training = await train.openTraining(own, PARTIAL_PHANTOMS, { someClasses: true });
   const { trainStep, evalStep, init } = partialMethod(own, training);
   let state = init();
   const { params: template } = state;

@@ -46,6 +46,8 @@ export interface DataSetup {
   readonly heldOut?: readonly string[];
   /** Whether the held-out cases choose the rule of postprocessing.json; default true. */
   readonly rule?: boolean;
+  /** Whether classes may be annotated in no case here: other sites have them. */
+  readonly someClasses?: boolean;
   /** Whether this process only helps with a training in the folder `resume`, which is another's. */
   readonly member?: boolean;
   /** Changes the plan that was made, or that a file holds. */
@@ -118,7 +120,9 @@ async function openIn(
   if (!chosen.every((index) => splits[index])) {
     throw new ConfigError(`--fold: got "${options.fold}", wanted 0 to ${splits.length - 1}, each or all`);
   }
-  for (const index of chosen) checkAnnotated(dataset, splits[index], `${run.path}/splits.json, fold ${index}`);
+  if (!setup.someClasses) {
+    for (const index of chosen) checkAnnotated(dataset, splits[index], `${run.path}/splits.json, fold ${index}`);
+  }
   const chosenPlan = await choosePlan(options, run, dataset, setup, onPhantoms ? phantoms : undefined);
   const plan = setup.adjust?.(chosenPlan) ?? chosenPlan;
   const classes = plan.regions?.map((region) => region.name) ?? plan.labels.slice(1);
