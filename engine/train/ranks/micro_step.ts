@@ -113,6 +113,8 @@ const COMPARE = 50;
 export class MicroStep<S extends { readonly params: object }> {
   readonly #training: TrainingRun;
   readonly #parts: number;
+  /** How far the weights of a rank differed when it was said last. */
+  readonly #drift = new Map<number, number>();
   readonly #sums: Program<[params: object, sampled: Patches, key: Tensor], Tensor>;
   readonly #gradients: Program<[params: object, sampled: Patches, key: Tensor, totals: Tensor], Tensor>;
   readonly #update: Program<[state: S, flat: Tensor, rate: number], S>;
@@ -214,13 +216,10 @@ export class MicroStep<S extends { readonly params: object }> {
       all.forEach((other, rank) => {
         let most = 0;
         for (let k = 0; k < flat.length; k++) most = Math.max(most, Math.abs(flat[k] - other[k]));
-        if (most > 0) {
-          print(
-            `Rank ${rank} is of another kind of device: its weights differ by at most ${
-              most.toExponential(1)
-            } after step ${step}`,
-          );
-        }
+        if (rank === 0 || this.#drift.get(rank) === most) return;
+        this.#drift.set(rank, most);
+        const told = most > 0 ? `differ by at most ${most.toExponential(1)}` : "are equal";
+        print(`The weights of rank ${rank} and rank 0 ${told} after step ${step}`);
       });
       return state;
     }
