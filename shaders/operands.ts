@@ -22,8 +22,8 @@ export interface Operand {
 export interface Operands {
   /** Enable directives; must come first. */
   readonly enable: string;
-  /** Bindings, with that of the sizes if there are any, and functions. */
-  readonly declarations: () => string;
+  /** Bindings, with that of the sizes after `outputs` (default: 1) if there are any, and functions. */
+  readonly declarations: (outputs?: number) => string;
   /** The numbers that the template reads, as for `sizesOf`; fused functions then read theirs too. */
   sizes(
     unsigned: Readonly<Record<string, number>>,
@@ -80,12 +80,12 @@ export function operands(inputs: readonly Operand[], result: Operand, fusion: Fu
   let sizes: Sizes | null = null;
   let coded: readonly FusedCode[] | null = null;
   const codes = (): readonly FusedCode[] => (coded ??= functions.map(({ fused }) => fused.code(sizes !== null)));
-  const declarations = (): string => {
+  const declarations = (outputs = 1): string => {
     const names = new Set([...codes().flatMap((code) => code.functions), ...(rounded ? ["vg_half"] : [])]);
     return [
       ...bound.map(({ name, type }, k) => `@group(0) @binding(${k}) var<storage, read> ${name}: array<${type}>;`),
       `@group(0) @binding(${reads.length}) var<storage, read_write> ${result.name}: array<${type}>;`,
-      sizes?.declaration(reads.length + 1) ?? "",
+      sizes?.declaration(reads.length + outputs) ?? "",
       librarySource(names),
       ...codes().map(({ body, value }, k) =>
         [`fn ${functions[k].header} {`, sizes?.letsOf(k), body, `return ${value};`, "}"].filter(Boolean).join("\n")

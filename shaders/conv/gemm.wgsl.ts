@@ -12,9 +12,10 @@ import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams, Side } from "./common.wgsl.ts";
 import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
+import { QUOTIENTS } from "./quotients.ts";
 import { sumPartials } from "./weight_grad.wgsl.ts";
 import { operands } from "../operands.ts";
-import { sizesOf } from "../sizes.ts";
+import { sizesOf, withSizes } from "../sizes.ts";
 import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
 
 /** Along one axis, result j of a phase reads the data at j * `advance` + base + tap * `step`. */
@@ -173,10 +174,40 @@ function lowerGemm(
     toPadded = rowBlocks * rows;
   const grid = foldGrid(blocks * parts, target);
   const [sD, sH, sW] = size,
-    [, tH, tW] = to.size,
+    [tD, tH, tW] = to.size,
     [fD, fH, fW] = from.size;
   const [, kH, kW] = p.kernel;
   const names = ["Z", "Y", "X"];
+  const sizes = io.sizes(
+    {
+      units: blocks * parts,
+      rowBlocks,
+      groups: p.groups,
+      parts,
+      perPart,
+      channelSteps,
+      places,
+      sizeZ: sD,
+      sizeY: sH,
+      sizeX: sW,
+      toChannels: to.channels,
+      toDepth: tD,
+      toHeight: tH,
+      toWidth: tW,
+      toVolume: each,
+      fromChannels: from.channels,
+      fromDepth: fD,
+      fromHeight: fH,
+      fromWidth: fW,
+      fromPadded,
+      toPadded,
+      taps: volume(p.kernel),
+      ...(parts > 1 && { results }),
+      ...(moments && { rowParts }),
+    },
+    { kernelY: kH, kernelX: kW, fromVolume: volume(from.size) },
+    { perZ: 1 / sD, perY: 1 / sH, perX: 1 / sW },
+  );
 
   const source = (): string => {
     const core = method.core();
@@ -195,7 +226,7 @@ function lowerGemm(
       const whole = (v + 1) * invocations <= vectorsA;
       const only = (text: string): string => (whole ? text : `if (${vector} < ${vectorsA}u) { ${text} }`);
       registers.push(`var a${v} = vec4f();`);
-      loads.push(only(`a${v} = vec4f(packed[weightsAt + ${line} * ${toPadded / 4}u + ${place}]);`));
+      loads.push(only(`a${v} = vec4f(packed[weightsAt + ${line} * (toPadded / 4u) + ${place}]);`));
       stages.push(only(core.stage("a", line, place, `a${v}`)));
     }
     for (let v = 0; v < loadsB; v++) {
@@ -203,56 +234,64 @@ function lowerGemm(
       const tail = from.channels % depth !== 0;
       registers.push(`var b${v} = vec4f();`);
       loads.push(`{
-      let channel = i32(${tail ? `min(channel0 + ${line}, ${from.channels - 1}u)` : `channel0 + ${line}`});
-      let places = at + channel * ${volume(from.size)};
-      let values = vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `places[${c}]`)).join(", ")});
-      b${v} = select(vec4f(), values, inside${tail ? ` & vec4<bool>(channel0 + ${line} < ${from.channels}u)` : ""});
+      let channel = i32(${tail ? `min(channel0 + ${line}, fromChannels - 1u)` : `channel0 + ${line}`});
+      let seen = at + channel * fromVolume;
+      let values = vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `seen[${c}]`)).join(", ")});
+      b${v} = select(vec4f(), values, inside${tail ? ` & vec4<bool>(channel0 + ${line} < fromChannels)` : ""});
     }`);
       stages.push(core.stage("b", line, "quad", `b${v}`));
     }
-    const store = parts > 1 ? `result[part * ${results}u + to] = value;` : io.store(
+    const store = parts > 1 ? "result[part * results + to] = value;" : io.store(
       "to",
-      p.bias ? `value + ${io.load("bias", `group * ${to.channels}u + channel`)}` : "value",
+      p.bias ? `value + ${io.load("bias", "group * toChannels + channel")}` : "value",
       moments ? "seen" : undefined,
     );
     const overhang = [0, 1, 2]
       .filter((axis) => to.size[axis] % phases[axis] !== 0)
-      .map((axis) => ` & (${names[axis].toLowerCase()} < ${to.size[axis]}u)`)
+      .map((axis) => ` & (${names[axis].toLowerCase()} < ${["toDepth", "toHeight", "toWidth"][axis]})`)
       .join("");
     const atColumn = `let place = column0 + column;
-  let x = place % ${sW}u * ${phases[2]}u + phaseX;
-  let y = place / ${sW}u % ${sH}u * ${phases[1]}u + phaseY;
-  let z = place / ${sW * sH}u % ${sD}u * ${phases[0]}u + phaseZ;
-  let base = (place / ${volume(size)}u * ${p.groups}u + group) * ${to.channels * each}u + (z * ${tH}u + y) * ${tW}u + x;
-  let isPlace = (place < ${places}u)${overhang};`;
+  let rowOf = quotient(place, sizeX, perX);
+  let planeOf = quotient(rowOf, sizeY, perY);
+  let sampleOf = quotient(planeOf, sizeZ, perZ);
+  let x = (place - rowOf * sizeX) * ${phases[2]}u + phaseX;
+  let y = (rowOf - planeOf * sizeY) * ${phases[1]}u + phaseY;
+  let z = (planeOf - sampleOf * sizeZ) * ${phases[0]}u + phaseZ;
+  let base = (sampleOf * groups + group) * toChannels * toVolume + (z * toHeight + y) * toWidth + x;
+  let isPlace = (place < places)${overhang};`;
     const atElement = `let channel = row0 + row;
-    if (isPlace & (channel < ${to.channels}u)) {
-      let to = base + channel * ${each}u;
+    if (isPlace & (channel < toChannels)) {
+      let to = base + channel * toVolume;
       ${store}
     }`;
     const atRow = `let channel = row0 + row;
-    if (channel < ${to.channels}u) {
-      let at = (column0 / ${each}u * ${p.groups}u + group) * ${to.channels}u + channel;
-      moments[at * ${rowParts}u + column0 % ${each}u / ${columns}u] = vec2f(mean, square);
+    if (channel < toChannels) {
+      let at = (column0 / toVolume * groups + group) * toChannels + channel;
+      moments[at * rowParts + column0 % toVolume / ${columns}u] = vec2f(mean, square);
     }`;
 
     return wgsl`${io.enable}
 ${core.enable}
-${io.declarations()}
+${io.declarations(moments ? 2 : 1)}
 ${moments ? `@group(0) @binding(${io.reads.length + 1}) var<storage, read_write> moments: array<vec2f>;` : ""}
 ${core.memory}
+${QUOTIENTS}
 
 @compute @workgroup_size(${invocations})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${core.builtins}) {
+${sizes.lets}
   let block = ${grid.index};
-  if (block >= ${blocks * parts}u) { return; }
-  let row0 = block % ${rowBlocks}u * ${rows}u;
-  let group = block / ${rowBlocks}u % ${p.groups}u;
-  let phaseX = block / ${rowBlocks * p.groups}u % ${phases[2]}u;
-  let phaseY = block / ${rowBlocks * p.groups * phases[2]}u % ${phases[1]}u;
-  let phaseZ = block / ${rowBlocks * p.groups * phases[2] * phases[1]}u % ${phases[0]}u;
-  let part = block / ${rowBlocks * p.groups * volume(phases)}u % ${parts}u;
-  let column0 = block / ${rowBlocks * p.groups * volume(phases) * parts}u * ${columns}u;
+  if (block >= units) { return; }
+  let row0 = block % rowBlocks * ${rows}u;
+  var rest = block / rowBlocks;
+  let group = rest % groups;
+  rest /= groups;
+  let phaseX = rest % ${phases[2]}u;
+  let phaseY = rest / ${phases[2]}u % ${phases[1]}u;
+  let phaseZ = rest / ${phases[2] * phases[1]}u % ${phases[0]}u;
+  rest /= ${volume(phases)}u;
+  let part = rest % parts;
+  let column0 = rest / parts * ${columns}u;
 ${
       axes
         .map(
@@ -266,18 +305,20 @@ ${
   // Four positions and their inputs; positions beyond the end repeat the last one and are not stored.
   let quad = local % ${columns / 4}u;
   let line = local / ${columns / 4}u;
-  let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u), vec4u(${
-      places - 1
-    }u));
-  let seenX = vec4i(i % ${sW}u) * ${axes[2].advance} + ${ofPhase(axes[2], "phaseX", (f) => f.base)};
-  let seenY = vec4i(i / ${sW}u % ${sH}u) * ${axes[1].advance} + ${ofPhase(axes[1], "phaseY", (f) => f.base)};
-  let seenZ = vec4i(i / ${sW * sH}u % ${sD}u) * ${axes[0].advance} + ${ofPhase(axes[0], "phaseZ", (f) => f.base)};
-  let corner = vec4i(i / ${volume(size)}u * ${p.groups}u + group) * ${from.channels * volume(from.size)};
+  let i = min(vec4u(column0 + quad) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u),
+    vec4u(places - 1u));
+  let rowOf = quotients(i, sizeX, perX);
+  let planeOf = quotients(rowOf, sizeY, perY);
+  let sampleOf = quotients(planeOf, sizeZ, perZ);
+  let seenX = vec4i(i - rowOf * sizeX) * ${axes[2].advance} + ${ofPhase(axes[2], "phaseX", (f) => f.base)};
+  let seenY = vec4i(rowOf - planeOf * sizeY) * ${axes[1].advance} + ${ofPhase(axes[1], "phaseY", (f) => f.base)};
+  let seenZ = vec4i(planeOf - sampleOf * sizeZ) * ${axes[0].advance} + ${ofPhase(axes[0], "phaseZ", (f) => f.base)};
+  let corner = vec4i(sampleOf * groups + group) * (i32(fromChannels) * fromVolume);
 
   ${core.before}
   ${registers.join("\n  ")}
-  let channelEnd = min((part + 1u) * ${perPart}u, ${channelSteps}u) * ${depth}u;
-  var channel0 = part * ${perPart * depth}u;
+  let channelEnd = min((part + 1u) * perPart, channelSteps) * ${depth}u;
+  var channel0 = part * perPart * ${depth}u;
   let steps = u32(tapsZ * tapsY * tapsX) * (channelEnd - channel0) / ${depth}u;
   var tapZ = 0;
   var tapY = 0;
@@ -287,13 +328,13 @@ ${
       let z = seenZ + tapZ * ${axes[0].step};
       let y = seenY + tapY * ${axes[1].step};
       let x = seenX + tapX * ${axes[2].step};
-      let inside = (vec4u(z) < vec4u(${fD}u)) & (vec4u(y) < vec4u(${fH}u)) & (vec4u(x) < vec4u(${fW}u));
-      let at = select(vec4i(), corner + (z * ${fH} + y) * ${fW} + x, inside);
+      let inside = (vec4u(z) < vec4u(fromDepth)) & (vec4u(y) < vec4u(fromHeight)) & (vec4u(x) < vec4u(fromWidth));
+      let at = select(vec4i(), corner + (z * i32(fromHeight) + y) * i32(fromWidth) + x, inside);
       let kz = firstZ + tapZ * ${axes[0].kernelStep};
       let ky = firstY + tapY * ${axes[1].kernelStep};
       let kx = firstX + tapX * ${axes[2].kernelStep};
-      let tap = u32((kz * ${kH} + ky) * ${kW} + kx);
-      let weightsAt = (((group * ${volume(p.kernel)}u + tap) * ${fromPadded}u + channel0) * ${toPadded}u + row0) / 4u;
+      let tap = u32((kz * kernelY + ky) * kernelX + kx);
+      let weightsAt = (((group * taps + tap) * fromPadded + channel0) * toPadded + row0) / 4u;
       ${loads.join("\n      ")}
       tapX++;
       if (tapX == tapsX) { tapX = 0; tapY++; }
@@ -309,19 +350,19 @@ ${
   }
   ${
       moments
-        ? `let count = min(${columns}u, ${places}u - column0);\n${core.finishWithMoments(atColumn, atElement, atRow)}`
+        ? `let count = min(${columns}u, places - column0);\n${core.finishWithMoments(atColumn, atElement, atRow)}`
         : core.finish(atColumn, atElement)
     }
 }
 `;
   };
   const family = backward ? "conv_input_grad" : "conv_forward";
-  const kernel = {
+  const kernel = withSizes({
     name: `${io.prefix}${family}.${name}${moments ? "&moments" : ""}${io.suffix}`,
     source,
     workgroups: grid.workgroups,
     ...convWork(p),
-  };
+  }, sizes);
   const pack = packWeights(p, from, to, fromPadded, toPadded, target);
   const packedBytes = packed * (p.storage === "f16" ? 2 : 4);
   if (moments) {

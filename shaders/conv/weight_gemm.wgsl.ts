@@ -9,7 +9,9 @@ import { ceilDiv, foldGrid } from "../grid.ts";
 import type { ConvParams } from "./common.wgsl.ts";
 import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
+import { QUOTIENTS } from "./quotients.ts";
 import { summedLater } from "./weight_grad.wgsl.ts";
+import { withSizes } from "../sizes.ts";
 import type { Fusion, Lowered, Target, Variant } from "../types.ts";
 
 /** Bytes of workgroup memory for the input offsets of a tile's columns. */
@@ -45,6 +47,33 @@ function lowerWeightGemm(
   const parts = ceilDiv(steps, perPart);
   const grid = foldGrid(blocks * parts, target);
   const io = weightOperands(p, "data", "g", fusion);
+  const sizes = io.sizes(
+    {
+      units: blocks * parts,
+      rowBlocks,
+      columnBlocks,
+      groups: p.groups,
+      perPart,
+      allSteps: steps,
+      places,
+      weights,
+      count,
+      kernelY: kH,
+      kernelX: kW,
+      outChannels: co,
+      outDepth: oD,
+      outHeight: oH,
+      outWidth: oW,
+      outVolume: volume(p.output),
+      inChannels: ci,
+      inDepth: iD,
+      inHeight: iH,
+      inWidth: iW,
+      inVolume: volume(p.input),
+    },
+    { paddingZ: p.padding[0], paddingY: p.padding[1], paddingX: p.padding[2] },
+    { perDepth: 1 / oD, perHeight: 1 / oH, perWidth: 1 / oW },
+  );
 
   const source = (): string => {
     const core = method.core();
@@ -54,8 +83,8 @@ function lowerWeightGemm(
       loads: string[] = [],
       stages: string[] = [];
     for (let v = 0; v < rows / 4 / atOnce; v++) {
-      const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, ${co - 1}u)`;
-      const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * ${volume(p.output)}u`));
+      const channel = (c: number): string => `min(row0 + (first + ${v * atOnce}u) * 4u + ${c}u, outChannels - 1u)`;
+      const values = [0, 1, 2, 3].map((c) => io.load("g", `gAt + ${channel(c)} * outVolume`));
       registers.push(`var a${v} = vec4f();`);
       loads.push(`a${v} = select(vec4f(), vec4f(${values.join(", ")}), here);`);
       stages.push(core.stage("a", "line", `(first + ${v * atOnce}u)`, `a${v}`));
@@ -67,7 +96,7 @@ function lowerWeightGemm(
         let z = u32(z0) + seenZ[q];
         let y = u32(y0) + seenY[q];
         let x = u32(x0) + seenX[q];
-        let inside = vec4<bool>(here) & (z < vec4u(${iD}u)) & (y < vec4u(${iH}u)) & (x < vec4u(${iW}u));
+        let inside = vec4<bool>(here) & (z < vec4u(inDepth)) & (y < vec4u(inHeight)) & (x < vec4u(inWidth));
         let at = select(vec4u(), u32(xAt) + seenAt[q], inside);
         b${v} = select(vec4f(), vec4f(${[0, 1, 2, 3].map((c) => io.load("data", `at[${c}]`)).join(", ")}), inside);
       }`);
@@ -85,25 +114,31 @@ var<workgroup> seenY: array<vec4u, ${columns / 4}>;
 var<workgroup> seenX: array<vec4u, ${columns / 4}>;
 var<workgroup> seenAt: array<vec4u, ${columns / 4}>;
 ${core.memory}
+${QUOTIENTS}
 
 @compute @workgroup_size(${invocations})
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32${core.builtins}) {
+${sizes.lets}
   let block = ${grid.index};
-  if (block >= ${blocks * parts}u) { return; }
-  let row0 = block % ${rowBlocks}u * ${rows}u;
-  let column0 = block / ${rowBlocks}u % ${columnBlocks}u * ${columns}u;
-  let group = block / ${rowBlocks * columnBlocks}u % ${p.groups}u;
-  let part = block / ${blocks}u;
+  if (block >= units) { return; }
+  let row0 = block % rowBlocks * ${rows}u;
+  var rest = block / rowBlocks;
+  let column0 = rest % columnBlocks * ${columns}u;
+  rest /= columnBlocks;
+  let group = rest % groups;
+  let part = rest / groups;
   for (var q = local; q < ${columns / 4}u; q += ${invocations}u) {
     let column = vec4u(column0 + q) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u);
-    let weight = min(column, vec4u(${weights - 1}u));
-    let z = weight / ${kH * kW}u % ${p.kernel[0]}u * ${p.dilation[0]}u;
-    let y = weight / ${kW}u % ${kH}u * ${p.dilation[1]}u;
-    let x = weight % ${kW}u * ${p.dilation[2]}u;
+    var tap = min(column, vec4u(weights - 1u));
+    let x = tap % kernelX * ${p.dilation[2]}u;
+    tap /= vec4u(kernelX);
+    let y = tap % kernelY * ${p.dilation[1]}u;
+    tap /= vec4u(kernelY);
+    let z = tap % ${p.kernel[0]}u * ${p.dilation[0]}u;
     seenZ[q] = z;
     seenY[q] = y;
     seenX[q] = x;
-    seenAt[q] = weight / ${taps}u * ${volume(p.input)}u + (z * ${iH}u + y) * ${iW}u + x;
+    seenAt[q] = tap / ${p.kernel[0]}u * inVolume + (z * inHeight + y) * inWidth + x;
   }
   workgroupBarrier();
 
@@ -111,18 +146,20 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   let first = local / ${depth}u;
   ${core.before}
   ${registers.join("\n  ")}
-  let steps = min((part + 1u) * ${perPart}u, ${steps}u) - part * ${perPart}u;
+  let steps = min((part + 1u) * perPart, allSteps) - part * perPart;
   for (var step = 0u; step <= steps; step++) {
     if (step < steps) {
-      let place = (part * ${perPart}u + step) * ${depth}u + line;
-      let here = place < ${places}u;
-      let o = min(place, ${places - 1}u);
-      let sample = o / ${volume(p.output)}u;
-      let x0 = i32(o % ${oW}u) * ${p.stride[2]} - ${p.padding[2]};
-      let y0 = i32(o / ${oW}u % ${oH}u) * ${p.stride[1]} - ${p.padding[1]};
-      let z0 = i32(o / ${oW * oH}u % ${oD}u) * ${p.stride[0]} - ${p.padding[0]};
-      let gAt = (sample * ${p.groups}u + group) * ${co * volume(p.output)}u + o % ${volume(p.output)}u;
-      let xAt = i32((sample * ${p.groups}u + group) * ${ci * volume(p.input)}u) + (z0 * ${iH} + y0) * ${iW} + x0;
+      let place = (part * perPart + step) * ${depth}u + line;
+      let here = place < places;
+      let o = min(place, places - 1u);
+      let rowOf = quotient(o, outWidth, perWidth);
+      let planeOf = quotient(rowOf, outHeight, perHeight);
+      let sample = quotient(planeOf, outDepth, perDepth);
+      let x0 = i32(o - rowOf * outWidth) * ${p.stride[2]} - paddingX;
+      let y0 = i32(rowOf - planeOf * outHeight) * ${p.stride[1]} - paddingY;
+      let z0 = i32(planeOf - sample * outDepth) * ${p.stride[0]} - paddingZ;
+      let gAt = (sample * groups + group) * (outChannels * outVolume) + o - sample * outVolume;
+      let xAt = i32((sample * groups + group) * (inChannels * inVolume)) + (z0 * i32(inHeight) + y0) * i32(inWidth) + x0;
       ${loads.join("\n      ")}
     }
     if (step > 0u) {
@@ -135,17 +172,17 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) loca
   ${
       core.finish(
         `let weight = column0 + column;
-  let isWeight = weight < ${weights}u;`,
+  let isWeight = weight < weights;`,
         `let channel = row0 + row;
-    if (isWeight & (channel < ${co}u)) {
-      partial[part * ${count}u + (group * ${co}u + channel) * ${weights}u + weight] = value;
+    if (isWeight & (channel < outChannels)) {
+      partial[part * count + (group * outChannels + channel) * weights + weight] = value;
     }`,
       )
     }
 }
 `;
   };
-  return summedLater({ name, source, workgroups: grid.workgroups }, io, p, { count, parts }, target);
+  return summedLater(withSizes({ name, source, workgroups: grid.workgroups }, sizes), io, p, { count, parts }, target);
 }
 
 function variant(rows: number, columns: number, matrices: boolean): Variant<ConvParams> {
