@@ -94,6 +94,8 @@ const slowest = [
   "browser/train_colab",
   "browser/own_page",
   "browser/firefox",
+  "browser/app/one_shot",
+  "browser/app/manners",
   "browser/app/adapt",
   "browser/app/train",
   "scripts/first",

@@ -43,6 +43,8 @@ function explain(what: string): void {
   const list = make("ol", {}, ...steps.map((step) => make("li", {}, step)));
   const page = group("This browser cannot compute here yet", make("p", {}, what), list);
   page.classList.add("without");
+  // What the link for keys leads to.
+  Object.assign(page, { id: "panel", tabIndex: -1 });
   const hint = make("p", { className: "note" }, "Without a GPU, Chrome computes on the CPU, only slower.");
   page.append(hint);
   document.querySelector("main")!.replaceWith(make("main", { className: "alone" }, page));

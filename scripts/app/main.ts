@@ -1,8 +1,9 @@
 // The page that `voxgrad serve` opens and `voxgrad site` writes.
 import "uplot/dist/uPlot.min.css";
+import "./viewer/stage.css";
 import "./style.css";
 import "./views/training.css";
-import { attempt, say, showProblem, type View } from "./app.ts";
+import { attempt, say, showProblem, showSheet, type View } from "./app.ts";
 import { describeAdapter } from "./adapter.ts";
 import { droppedFiles } from "./dropped.ts";
 import { make } from "./elements.ts";
@@ -44,6 +45,8 @@ async function go(): Promise<void> {
   panel.replaceChildren(view.element);
   stage.hidden = view.wide ?? false;
   document.body.dataset.way = name;
+  // What another way shows is gone, unless this one shows something.
+  void showSheet(undefined);
   view.shown?.();
 }
 

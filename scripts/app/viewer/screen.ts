@@ -118,7 +118,7 @@ export class Screen {
       multiplanarPadPixels: 2,
       isRadiologicalConvention: true,
       showAllOrientationMarkers: true,
-      crosshairWidth: 0.2,
+      crosshairWidth: 0.3,
       crosshairWidthUnit: "percent",
       crosshairColor: [0.45, 0.7, 1, 0.7],
       fontColor: [0.85, 0.88, 0.93, 1],

@@ -83,6 +83,7 @@ export class Viewer {
     if (this.#sheet) this.#sheet.crosshair = this.#screen.crosshair;
     this.#sheet = sheet;
     this.#stage.dataset.shown = sheet.scan.name;
+    this.#screen.resize();
     const { shown } = sheet.scan;
     this.compare(undefined);
     this.#screen.show(shown, sheet.labels, sheet.names);
@@ -217,7 +218,10 @@ export class Viewer {
       zoom,
       display,
     );
-    this.#frame.prepend(make("div", { className: "canvas" }, this.#screen.canvas, this.drawing.cover));
+    // NiiVue watches the size of the element around its canvas, which therefore stays.
+    const holder = this.#screen.canvas.parentElement!;
+    holder.append(this.drawing.cover);
+    this.#frame.append(holder);
     const bar = make("div", { className: "row bar" }, this.#slice.row, this.#readout);
     this.#stage.replaceChildren(
       this.#empty,

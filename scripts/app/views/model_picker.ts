@@ -99,7 +99,7 @@ export class ModelPicker {
     const { labels, channels, needsSupport } = this.#model;
     const finds = needsSupport ? "what an example shows" : labels.map((label) => label.name).slice(0, 6).join(", ");
     const more = labels.length > 6 ? ` and ${labels.length - 6} more` : "";
-    this.#note.textContent = `${this.#model.name}: finds ${finds}${more} in ${channels.join(", ")}`;
+    this.#note.textContent = `${this.#model.name}: finds ${finds}${more}; takes ${channels.join(", ")}`;
     await this.#taken(this.#model);
     if (before) await compute("models", "close", { model: before.id });
     return true;

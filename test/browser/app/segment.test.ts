@@ -46,7 +46,7 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     await scan.setInputFiles(place("two.nii"));
     await page.locator('#stage[data-shown="two.nii"]').waitFor({ timeout: 60_000 });
     await model.setInputFiles(place("model.safetensors"));
-    await page.getByText("model.safetensors: finds a, b in").waitFor();
+    await page.getByText("model.safetensors: finds a, b; takes").waitFor();
     await segment.click();
     assert.match(await problemOf(page), /two\.nii: it has 2 channel\(s\), wanted 1/);
 
