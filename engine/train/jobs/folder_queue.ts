@@ -3,7 +3,7 @@ import { platform } from "#platform";
 import { trimSlashes } from "../../core/paths.ts";
 import { PlatformError } from "../../platform/types.ts";
 import { readJson } from "../run/run_folder.ts";
-import type { Job, JobState } from "./job.ts";
+import { checkedState, type Job, type JobState } from "./job.ts";
 import { type Claim, isOpen, type JobChange, type JobQueue, MOST_ATTEMPTS } from "./queue.ts";
 
 /** Of each job: what it is, its state, and a mark that it was cancelled. */
@@ -23,7 +23,7 @@ export function folderQueue(given: string, only?: ReadonlySet<string>): JobQueue
   const read = async (id: string): Promise<JobState | undefined> => {
     const file = `${folderOf(id)}/${STATE}`;
     if (!(await platform.exists(file))) return undefined;
-    const state = await readJson(file) as JobState;
+    const state = checkedState(await readJson(file) as JobState, id);
     return isOpen(state) && state.state === "waiting" && await isCancelled(id)
       ? { ...state, state: "cancelled" }
       : state;

@@ -1,6 +1,7 @@
 /** A job: one call of a script, named by the digest of all that its results depend on. */
 import { platform } from "#platform";
 import { sha256 } from "../../core/digest.ts";
+import { show, VoxgradError } from "../../core/errors.ts";
 import { VERSION } from "../../core/version.ts";
 import { openDataset } from "../../imaging/dataset/dataset.ts";
 import { fileDigests } from "../predict/predictions.ts";
@@ -63,6 +64,19 @@ export interface JobState {
   readonly partial?: Readonly<Record<string, string>>;
   /** Its last lines, where workers share no folder. */
   readonly lines?: readonly string[];
+}
+
+/**
+ * A state that came from elsewhere, if it is one of this job: its id names folders.
+ *
+ * @throws VoxgradError
+ */
+export function checkedState(state: JobState, id: string): JobState {
+  const own: unknown = state?.job?.id;
+  if (own === id && /^[0-9a-f]{16}$/.test(id)) return state;
+  throw new VoxgradError(
+    `job ${show(id)}: its record is of ${show(own)}; ids are 16 hexadecimal digits. Delete the record from the queue`,
+  );
 }
 
 /** Options on which no result depends, or whose content has a digest of its own. */

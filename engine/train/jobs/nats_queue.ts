@@ -3,7 +3,7 @@
  * store. A worker holds a job as long as it reports; the id of one that died is delivered again.
  */
 import { openNats } from "../run/nats.ts";
-import type { Job, JobState } from "./job.ts";
+import { checkedState, type Job, type JobState } from "./job.ts";
 import { type Claim, isOpen, type JobChange, type JobQueue, MOST_ATTEMPTS, sleep } from "./queue.ts";
 
 const [NAME, SUBJECT] = ["voxgrad_jobs", "voxgrad.jobs"];
@@ -60,7 +60,9 @@ export async function natsQueue(server: string, token?: string): Promise<JobQueu
 
   const read = async (id: string): Promise<{ state: JobState; revision: number } | undefined> => {
     const entry = await patiently(() => kv.get(id));
-    return entry && entry.operation === "PUT" ? { state: entry.json(), revision: entry.revision } : undefined;
+    return entry && entry.operation === "PUT"
+      ? { state: checkedState(entry.json(), id), revision: entry.revision }
+      : undefined;
   };
   const publish = (id: string, msgID: string): Promise<unknown> => patiently(() => js.publish(SUBJECT, id, { msgID }));
   const list = async (): Promise<JobState[]> => {

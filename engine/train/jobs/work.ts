@@ -4,6 +4,7 @@ import { VoxgradError } from "../../core/errors.ts";
 import { PlatformError, type Progress } from "../../platform/types.ts";
 import { valueDigest } from "../run/provenance.ts";
 import { print } from "../run/logging.ts";
+import { pathInside } from "../run/run_folder.ts";
 import { commandOf } from "../run/script.ts";
 import { filesBelow, inputDigest, type Job, type JobNeeds, resultsIn } from "./job.ts";
 import { type Claim, type JobQueue, sleep } from "./queue.ts";
@@ -168,7 +169,7 @@ async function handIn(
     if (queue.store && job.stored) await putFiles(queue.store, run, Object.keys(results));
     if (job.to !== undefined) {
       for (const name of Object.keys(results)) {
-        await platform.writeFile(`${job.to}/${name}`, await platform.readFile(`${run}/${name}`));
+        await platform.writeFile(pathInside(job.to, name), await platform.readFile(`${run}/${name}`));
       }
     }
     await claim.release({ state: "done", results, ...shown });
@@ -215,7 +216,7 @@ async function wordsOf(job: Job, run: string, queue: JobQueue, folder: string): 
       continue;
     }
     if (!queue.store) throw new VoxgradError(`${path}: it is not here, and ${queue.place} stores no files`);
-    const copy = `${folder}/inputs/${digest.slice(0, 16)}/${path.split("/").at(-1)}`;
+    const copy = pathInside(`${folder}/inputs`, `${digest.slice(0, 16)}/${path.split("/").at(-1)}`);
     if ("" in files) await platform.writeFile(copy, await queue.store.get(files[""]));
     else await fetchFiles(queue.store, files, copy);
     words.push(`--${key}=${copy}`);
@@ -247,7 +248,7 @@ export async function fetchFiles(
   folder: string,
 ): Promise<void> {
   for (const [name, digest] of Object.entries(files)) {
-    const path = `${folder}/${name}`;
+    const path = pathInside(folder, name);
     if (await platform.exists(path) && (await sha256(await platform.readFile(path))) === digest) continue;
     await platform.writeFile(path, await store.get(digest));
   }

@@ -37,6 +37,24 @@ const MEASURED = [
 const DESCRIBED = ["splits.json", "plan.json", MARK];
 /** Milliseconds between attempts to write to a full disk. */
 const PATIENCE = 2_000;
+/**
+ * The path of a name in a folder. The name may have untrusted parts and never leads out of the folder.
+ *
+ * @throws VoxgradError for a name with an empty part, ".", "..", "\\" or control characters
+ */
+export function pathInside(folder: string, name: string): string {
+  const odd = name.split("/").find((part) =>
+    // deno-lint-ignore no-control-regex
+    part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part)
+  );
+  if (odd !== undefined) {
+    throw new VoxgradError(
+      `${folder}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`,
+    );
+  }
+  return `${folder}/${name}`;
+}
+
 /** Fold folders of a cross-validation. */
 const FOLD = /^fold_\d+$/;
 
@@ -175,18 +193,8 @@ export class RunFolder {
     return inner;
   }
 
-  /** The path of a name, which may contain untrusted parts and never leaves the folder. */
   #inside(name: string): string {
-    const odd = name.split("/").find((part) =>
-      // deno-lint-ignore no-control-regex
-      part === "" || part === "." || part === ".." || /[\\\u0000-\u001f\u007f]/.test(part)
-    );
-    if (odd !== undefined) {
-      throw new VoxgradError(
-        `${this.path}: ${show(name)} is no name of a file in it, for ${show(odd)} is no part of one; rename the case`,
-      );
-    }
-    return `${this.path}/${name}`;
+    return pathInside(this.path, name);
   }
 
   #note(path: string): void {

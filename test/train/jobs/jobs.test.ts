@@ -3,11 +3,12 @@ import * as assert from "uvu/assert";
 import { memoryFiles } from "../../../engine/platform/files/memory_files.ts";
 import { setHost } from "../../../engine/platform/host.ts";
 import { folderQueue } from "../../../engine/train/jobs/folder_queue.ts";
-import { type Job, makeJob, resultsIn } from "../../../engine/train/jobs/job.ts";
+import { checkedState, type Job, makeJob, resultsIn } from "../../../engine/train/jobs/job.ts";
 import { jobTable, writeJobPage } from "../../../engine/train/jobs/job_table.ts";
 import { runJobs } from "../../../engine/train/jobs/jobs_script.ts";
 import { arrayScript, readProfile } from "../../../engine/train/jobs/slurm.ts";
 import { seedRange } from "../../../engine/train/jobs/submit.ts";
+import { fetchFiles } from "../../../engine/train/jobs/work.ts";
 import { refuses } from "../../helpers/refuse.ts";
 
 const files = memoryFiles();
@@ -43,6 +44,23 @@ test("makeJob() refuses --resume, and scripts whose results have no folder", asy
   await refuses(() => made({ resume: "runs/a" }, ["resume"]), /--resume has no effect: each job has its folder/);
   const options = { options: { steps: 3 }, given: [] };
   await refuses(() => makeJob("check", options, about), /check: its results have no folder of their own/);
+});
+
+test("fetchFiles() and queues refuse names that lead out of a folder", async () => {
+  const store = { get: () => Promise.resolve(text("x")), put: () => Promise.resolve() };
+  for (const name of ["../escaped", "a/../../escaped", "/escaped", "a//b", ".", "a\\b"]) {
+    await refuses(() => fetchFiles(store, { [name]: "0" }, "jobs/in"), /is no name of a file in it/);
+  }
+  assert.is(await files.read("escaped"), undefined);
+  await fetchFiles(store, { "a/b": "0" }, "jobs/in");
+  assert.is(await read("jobs/in/a/b"), "x");
+  const job = await made({ seed: 1 }, ["seed"]);
+  const state = { job, state: "waiting" as const, attempts: 0, submitted: 0 };
+  assert.is(checkedState(state, job.id), state);
+  for (const id of ["../../etc", `${job.id}/..`, "0123456789abcdef"]) {
+    await refuses(() => checkedState(state, id), /its record is of "[0-9a-f]{16}"; ids are 16 hexadecimal digits/);
+  }
+  await refuses(() => checkedState({ ...state, job: { ...job, id: "../x" } }, "../x"), /its record is of "..\/x"/);
 });
 
 test("folderQueue() gives each job once, and takes up that of a worker that ended", async () => {
