@@ -3,6 +3,7 @@ import { execFile, spawn } from "node:child_process";
 import { hostname } from "node:os";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { setInterval } from "node:timers";
 import { fileURLToPath } from "node:url";
 import { ownType, packageRoot } from "../package_root.ts";
 import { PlatformError, type Progress, type RunningCommand } from "../types.ts";
@@ -65,9 +66,14 @@ export function startCommand(
  */
 export function followParent(): ((progress: Progress) => void) | undefined {
   if (process.env[STARTED] === undefined) return undefined;
-  process.stdin.on("end", () => process.exit(1)).on("error", () => process.exit(1)).resume();
-  // Waiting for the end of the other process keeps this one from nothing.
-  (process.stdin as { unref?(): void }).unref?.();
+  // Waiting for the end of the other process keeps this one from nothing. Deno waits for its standard input in any case.
+  if (inDeno) {
+    const parent = process.ppid;
+    setInterval(() => process.ppid !== parent && process.exit(1), EVERY).unref();
+  } else {
+    process.stdin.on("end", () => process.exit(1)).on("error", () => process.exit(1)).resume();
+    (process.stdin as { unref?(): void }).unref?.();
+  }
   let last = -Infinity;
   return (progress) => {
     const now = performance.now();

@@ -165,12 +165,14 @@ const known = new Map<string, Promise<string>>();
 /**
  * Makes a job of a script and its options.
  *
+ * @param file where its results are copied to under a name: equal scans have a job each
  * @throws ConfigError for a script whose results have no folder
  */
 export async function makeJob(
   script: string,
   { options, given }: ScriptOptions,
   more: { readonly name: string; readonly needs: JobNeeds; readonly to?: string },
+  file?: string,
 ): Promise<Job> {
   const output = "output" in options ? "output" : "run" in options ? "run" : undefined;
   if (output === undefined) {
@@ -204,6 +206,7 @@ export async function makeJob(
     voxgrad: VERSION,
     script: /[./]/.test(script) ? await sha256(await platform.readFile(script)) : script,
     options: Object.fromEntries(own.map(([key, value]) => [key, inputs[key]?.digest ?? value])),
+    ...(file !== undefined && { file }),
   })).slice(0, 16);
   const path = /[./]/.test(script) ? await platform.realPath(script) : script;
   return { id, script: path, given: kept, inputs, output, resumes: "resume" in options, ...more };

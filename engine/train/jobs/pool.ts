@@ -25,8 +25,10 @@ export interface PoolOptions {
  * ```ts
  * import { openQueue, runPool } from "voxgrad/train";
  *
- * const queue = await openQueue({ jobs: "jobs", nats: "", token: "" });
- * const { done, failed } = await runPool(queue, { folder: "jobs", untilDone: true });
+ * const work = async () => {
+ *   const queue = await openQueue({ jobs: "jobs", nats: "", token: "" });
+ *   return runPool(queue, { folder: "jobs", untilDone: true }); // { done, failed }
+ * };
  * ```
  */
 export async function runPool(

@@ -94,7 +94,7 @@ async function scanJobs(
   const jobs: Job[] = [];
   for (const { id, images } of await scans(run, input)) {
     const own = { options: { ...options, input: images.find(Boolean)! }, given };
-    jobs.push(await makeJob("predict", own, { needs, name: `${name} ${id}`, to }));
+    jobs.push(await makeJob("predict", own, { needs, name: `${name} ${id}`, to }, `${to}/${id}`));
   }
   return jobs;
 }

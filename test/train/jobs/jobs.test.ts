@@ -40,6 +40,15 @@ test("makeJob() names a job by what it computes from, and by nothing else", asyn
   assert.is.not((await made({ seed: 1, weights: "weights.safetensors" }, ["weights"], "train_colab")).id, job.id);
 });
 
+test("makeJob() gives equal scans a job each, for each has a file of its own", async () => {
+  const own = { options: { run: "", output: "", input: "weights.safetensors" }, given: ["input"] };
+  const ids = await Promise.all(
+    ["out/a", "out/b", "out/a"].map(async (file) => (await makeJob("predict", own, about, file)).id),
+  );
+  assert.is(ids[0], ids[2]);
+  assert.is.not(ids[0], ids[1]);
+});
+
 test("makeJob() refuses --resume, and scripts whose results have no folder", async () => {
   await refuses(() => made({ resume: "runs/a" }, ["resume"]), /--resume has no effect: each job has its folder/);
   const options = { options: { steps: 3 }, given: [] };
