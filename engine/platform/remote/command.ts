@@ -66,7 +66,7 @@ export function startCommand(
  */
 export function followParent(): ((progress: Progress) => void) | undefined {
   if (process.env[STARTED] === undefined) return undefined;
-  // Waiting for the end of the other process keeps this one from nothing. Deno waits for its standard input in any case.
+  // Waiting for the end of the other process keeps this one from nothing. Deno always waits for its standard input.
   if (inDeno) {
     const parent = process.ppid;
     setInterval(() => process.ppid !== parent && process.exit(1), EVERY).unref();
