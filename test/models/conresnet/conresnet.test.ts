@@ -17,6 +17,7 @@ import {
   weightStandardize,
   zeros,
 } from "../../../engine/mod.ts";
+import { device } from "../../../engine/gpu/mod.ts";
 import { adam } from "../../../engine/nn/mod.ts";
 import { conres, conResNet, conResNetArms, type ConResNetConfig } from "../../../models/mod.ts";
 import { assertClose } from "../../helpers/compare.ts";
@@ -140,8 +141,9 @@ test("conResNet() with checkpoint plans at most 60% of a step's memory and half 
     const [plain, again] = [await planned(config, false), await planned(config, true)];
     const said = `${JSON.stringify(config)}: ${again.peakBytes} of ${plain.peakBytes} bytes`;
     assert.ok(again.arenaBytes <= 0.5 * plain.arenaBytes, said);
-    // Parameters and what Adam keeps of them are a larger part of the baseline's.
-    assert.ok(again.peakBytes <= (config.mapping === false ? 0.7 : 0.6) * plain.peakBytes, said);
+    // Parameters and what Adam keeps of them are a larger part of the baseline's, and where kernels fuse what they read.
+    const most = config.mapping === false || (await device()).target.fusesPrologues ? 0.7 : 0.6;
+    assert.ok(again.peakBytes <= most * plain.peakBytes, said);
   }
 });
 
