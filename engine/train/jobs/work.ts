@@ -6,7 +6,7 @@ import { valueDigest } from "../run/provenance.ts";
 import { print } from "../run/logging.ts";
 import { pathInside } from "../run/run_folder.ts";
 import { commandOf } from "../run/script.ts";
-import { filesBelow, inputDigest, type Job, type JobNeeds, resultsIn } from "./job.ts";
+import { filesBelow, inputDigest, type Job, type JobInput, type JobNeeds, resultsIn } from "./job.ts";
 import { type Claim, type JobQueue, sleep } from "./queue.ts";
 import { sha256 } from "../../core/digest.ts";
 
@@ -31,15 +31,17 @@ const LINES = 40;
 /** Digests of inputs that this process has compared. */
 const compared = new Map<string, Promise<string>>();
 
-/** Whether this worker has the inputs of a job, with the same content, or can fetch them. */
+/** Whether this machine has an input of a job, with the same content. */
+async function isHere(key: string, { path, digest }: JobInput): Promise<boolean> {
+  if (!(await platform.exists(path))) return false;
+  const own = compared.get(`${key} ${path}`) ?? inputDigest(key, path);
+  compared.set(`${key} ${path}`, own);
+  return (await own) === digest;
+}
+
+/** Whether this worker has the inputs of a job, or can fetch them. */
 async function hasData({ inputs }: Job): Promise<boolean> {
-  for (const [key, { path, digest, files }] of Object.entries(inputs)) {
-    if (files) continue;
-    if (!(await platform.exists(path))) return false;
-    const own = compared.get(`${key} ${path}`) ?? inputDigest(key, path);
-    compared.set(`${key} ${path}`, own);
-    if ((await own) !== digest) return false;
-  }
+  for (const [key, input] of Object.entries(inputs)) if (!input.files && !(await isHere(key, input))) return false;
   return true;
 }
 
@@ -210,8 +212,9 @@ async function wordsOf(job: Job, run: string, queue: JobQueue, folder: string): 
   const words = Object.entries(job.given).map(([key, value]) =>
     `--${key}=${typeof value === "object" ? value.join(",") : value}`
   );
-  for (const [key, { path, digest, files }] of Object.entries(job.inputs)) {
-    if (!files || await platform.exists(path)) {
+  for (const [key, input] of Object.entries(job.inputs)) {
+    const { path, digest, files } = input;
+    if (!files || await isHere(key, input)) {
       words.push(`--${key}=${path}`);
       continue;
     }

@@ -195,13 +195,15 @@ export class MicroStep<S extends { readonly params: object }> {
     };
     const call = CALLS * step;
     const coupled = await summed(({ patches, key }) => this.#sums(state.params, patches, key));
-    const totals = tensor(await ranks.sum(call, coupled));
+    const totals = tensor(await ranks.sum(call, coupled, true));
     const mine = await summed(({ patches, key }) => this.#gradients(state.params, patches, key, totals));
-    const all = await ranks.sum(call + 1, mine);
     const parameters = (tree.leaves(state.params) as Tensor[]).reduce((sum, { size }) => sum + size, 0);
-    const metrics = tensor(all.slice(0, all.length - parameters));
-    let next = await this.#update(state, tensor(all.slice(all.length - parameters)), rate);
-    if (ranks.size > 1 && step % COMPARE === 0) next = await this.#compare(ranks, next, step, call + 2);
+    const cut = mine.length - parameters;
+    // Counts of voxels are beyond f16.
+    const metrics = tensor(Float32Array.from(await ranks.sum(call + 1, mine.slice(0, cut), true)));
+    const gradients = tensor(Float32Array.from(await ranks.sum(call + 2, mine.slice(cut))));
+    let next = await this.#update(state, gradients, rate);
+    if (ranks.size > 1 && step % COMPARE === 0) next = await this.#compare(ranks, next, step, call + 3);
     return [next, metrics];
   }
 

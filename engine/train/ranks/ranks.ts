@@ -30,13 +30,14 @@ export interface Welcome {
 }
 
 /** A step's exchanges: its calls are numbered from this times the step. */
-export const CALLS = 3;
+export const CALLS = 4;
 
 /** Adds vectors over all ranks, in the order of the ranks; each call has a number of its own. */
 export interface Ranks {
   readonly rank: number;
   readonly size: number;
-  sum(call: number, part: Float32Array): Promise<Float32Array>;
+  /** @param exact travels as f32 in any case */
+  sum(call: number, part: Float32Array, exact?: boolean): Promise<Float32Array>;
   /** Rank 0: the vectors of all ranks. Others get back that of rank 0. */
   compare(call: number, part: Float32Array): Promise<readonly Float32Array[]>;
   close(): void;
@@ -203,8 +204,8 @@ export class RankRoot implements Ranks {
     for (const name of this.#names.values()) await this.#send(name, [json({ type: "total", call }), bytes]);
   }
 
-  async sum(call: number, part: Float32Array): Promise<Float32Array> {
-    const { half } = this.#options;
+  async sum(call: number, part: Float32Array, exact = false): Promise<Float32Array> {
+    const half = this.#options.half && !exact;
     const total = treeSum(await this.#all(call, sent(part, half)));
     await this.#answer(call, total, half);
     return sent(total, half);
@@ -270,8 +271,8 @@ export class RankMember implements Ranks {
     }
   }
 
-  sum(call: number, part: Float32Array): Promise<Float32Array> {
-    return this.#ask("sum", call, part);
+  sum(call: number, part: Float32Array, exact = false): Promise<Float32Array> {
+    return this.#ask(exact ? "exact" : "sum", call, part);
   }
 
   async compare(call: number, part: Float32Array): Promise<readonly Float32Array[]> {

@@ -52,6 +52,15 @@ test("a rank that is killed is replaced, and the weights are the same", async ()
   assert.ok((await model("killed")).equals(await model("alone")));
 });
 
+test("--exchange f16 rounds gradients, and neither the loss nor counts of voxels", async () => {
+  await run("--ranks", "2", "--exchange", "f16", "--run", "half");
+  const first = async (name: string) =>
+    JSON.parse((await readFile(join(folder, name, "log.jsonl"), "utf8")).split("\n")[0]);
+  const [half, whole] = [await first("half"), await first("alone")];
+  assert.equal([half.loss, half.dice], [whole.loss, whole.dice]);
+  assert.not((await model("half")).equals(await model("alone")));
+});
+
 test("train_unet refuses ranks that do not share the micro-batches evenly, and mixed precision", async () => {
   for (
     const [more, told] of [
