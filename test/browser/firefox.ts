@@ -11,12 +11,25 @@ export const firefoxPath: string | undefined = (process.env.PATH ?? "").split(de
 /**
  * Starts headless Firefox with WebGPU, which Firefox for Linux has only where these preferences are set, on the GPU or
  * CPU that the system has a Vulkan driver for.
+ *
+ * @param downloads where files are saved without a question
  */
-export const launchFirefox = (): Promise<Browser> =>
+export const launchFirefox = (downloads?: string): Promise<Browser> =>
   puppeteer.launch({
     browser: "firefox",
     executablePath: firefoxPath!,
     headless: true,
     protocolTimeout: 600_000,
-    extraPrefsFirefox: { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true },
+    extraPrefsFirefox: {
+      "dom.webgpu.enabled": true,
+      "gfx.webgpu.ignore-blocklist": true,
+      // What shows scans; it is refused where there is no GPU.
+      "webgl.force-enabled": true,
+      ...(downloads !== undefined && {
+        "browser.download.folderList": 2,
+        "browser.download.dir": downloads,
+        "browser.download.useDownloadDir": true,
+        "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream",
+      }),
+    },
   });

@@ -107,7 +107,14 @@ export class Screen {
     this.#nv = nv;
   }
 
+  /** @throws Error if the browser has no WebGL2 */
   static async open(canvas: HTMLCanvasElement): Promise<Screen> {
+    if (!document.createElement("canvas").getContext("webgl2")) {
+      throw new Error(
+        "This browser has no WebGL 2, by which scans are shown: switch on graphics acceleration in its settings, or use " +
+          "another browser",
+      );
+    }
     const nv = new Niivue({
       logLevel: "error",
       dragAndDropEnabled: false,
