@@ -3,7 +3,7 @@ import { cmapper, DRAG_MODE, MULTIPLANAR_TYPE, Niivue, NVImage, SHOW_RENDER, SLI
 import type { LabelName } from "../tasks/models.ts";
 import type { Picture } from "../tasks/scans.ts";
 import type { Box } from "./edits.ts";
-import type { Axis } from "../slices.ts";
+import { acrossOf, type Axis } from "../slices.ts";
 
 export type Layout = "all" | "axial" | "coronal" | "sagittal" | "solid";
 
@@ -307,13 +307,18 @@ export class Screen {
     return { axis, voxel, scale: slice.leftTopWidthHeight[2] / Math.abs(slice.fovMM[0]) / ratio };
   }
 
-  /** The slices on the screen, in pixels of the page: for tests and for those who script the page. */
+  /** The slices on the screen, unless they are zoomed, in pixels of the page: for tests and those who script it. */
   get tiles(): readonly { readonly axis: number; readonly box: readonly number[] }[] {
     const ratio = this.#nv.uiData.dpr ?? 1;
-    return this.#nv.screenSlices.map(({ axCorSag, leftTopWidthHeight }) => ({
-      axis: 2 - axCorSag,
-      box: leftTopWidthHeight.map((v) => v / ratio),
-    }));
+    return this.#nv.screenSlices.filter(({ axCorSag }) => axCorSag <= SLICE_TYPE.SAGITTAL).map((tile) => {
+      const axis = 2 - tile.axCorSag as Axis;
+      const [left, top, width, height] = tile.leftTopWidthHeight.map((v) => v / ratio);
+      // A slice lies in the middle of its tile, which may show more than it.
+      const [w, h] = acrossOf(axis).map((k, side) =>
+        ([width, height][side] * this.#shape[k] * this.#spacing[k]) / Math.abs(tile.fovMM[side])
+      );
+      return { axis, box: [left + (width - w) / 2, top + (height - h) / 2, w, h] };
+    });
   }
 
   get spacing(): readonly number[] {

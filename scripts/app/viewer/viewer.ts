@@ -229,6 +229,10 @@ export class Viewer {
       this.#frame,
       bar,
     );
+    new ResizeObserver(() => {
+      this.#screen.resize();
+      this.#moved();
+    }).observe(this.#frame);
     this.#frame.addEventListener("keydown", (event) => this.#key(event), { capture: true });
     this.#frame.addEventListener("wheel", (event) => {
       if (!event.ctrlKey) return;
