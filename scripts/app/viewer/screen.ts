@@ -111,8 +111,8 @@ export class Screen {
   static async open(canvas: HTMLCanvasElement): Promise<Screen> {
     if (!document.createElement("canvas").getContext("webgl2")) {
       throw new Error(
-        "This browser has no WebGL 2, by which scans are shown: switch on graphics acceleration in its settings, or use " +
-          "another browser",
+        "This browser has no WebGL 2, by which scans are shown: switch on graphics acceleration in its settings, " +
+          "or use another browser",
       );
     }
     const nv = new Niivue({
