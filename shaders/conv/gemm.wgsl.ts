@@ -9,14 +9,15 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { convWork, sides, volume } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
-import type { ConvParams, Side } from "./common.wgsl.ts";
+import type { ConvParams } from "./common.wgsl.ts";
 import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
+import { packWeights } from "./pack_weights.wgsl.ts";
 import { QUOTIENTS } from "./quotients.ts";
 import { sumPartials } from "./weight_grad.wgsl.ts";
 import { operands } from "../operands.ts";
-import { sizesOf, withSizes } from "../sizes.ts";
-import type { Dispatch, Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
+import { withSizes } from "../sizes.ts";
+import type { Fusion, Lowered, Slot, Target, Variant } from "../types.ts";
 
 /** Along one axis, result j of a phase reads the data at j * `advance` + base + tap * `step`. */
 interface Axis {
@@ -54,58 +55,6 @@ const ofPhase = (axis: Axis, name: string, value: (phase: Axis["phases"][number]
   axis.phases
     .slice(1)
     .reduce((text, phase, k) => `select(${text}, ${value(phase)}, ${name} == ${k + 1}u)`, `${value(axis.phases[0])}`);
-
-/** Packs weights as [group, tap, from channels, to channels], channels padded to whole tiles. */
-function packWeights(
-  p: ConvParams,
-  from: Side,
-  to: Side,
-  fromPadded: number,
-  toPadded: number,
-  target: Target,
-): Dispatch {
-  const taps = volume(p.kernel);
-  const count = p.groups * taps * fromPadded * toPadded;
-  const grid = foldGrid(ceilDiv(count, 64), target);
-  const sizes = sizesOf({
-    count,
-    taps,
-    fromPadded,
-    toPadded,
-    perGroup: from.channels * to.channels * taps,
-    fromChannels: from.channels,
-    toChannels: to.channels,
-    fromStride: from.weightStride,
-    toStride: to.weightStride,
-  });
-  const source = (): string =>
-    wgsl`${p.storage === "f16" ? "enable f16;" : ""}
-@group(0) @binding(0) var<storage, read> w: array<${p.storage}>;
-@group(0) @binding(1) var<storage, read_write> packed: array<${p.storage}>;
-${sizes.declaration(2)}
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) wid: vec3u, @builtin(local_invocation_index) local: u32) {
-${sizes.lets}
-  let i = (${grid.index}) * 64u + local;
-  if (i >= count) { return; }
-  let c = i % toPadded;
-  var rest = i / toPadded;
-  let k = rest % fromPadded;
-  rest /= fromPadded;
-  let tap = rest % taps;
-  let group = rest / taps;
-  let at = group * perGroup + c * toStride + k * fromStride + tap;
-  let inside = (c < toChannels) & (k < fromChannels);
-  packed[i] = select(${p.storage}(0.0), w[select(0u, at, inside)], inside);
-}
-`;
-  return {
-    kernel: { name: "conv.pack_weights", source, workgroups: grid.workgroups, sizes: sizes.values },
-    reads: [{ input: 1 }],
-    writes: [{ temp: 0 }],
-  };
-}
 
 /** The partition of the work into workgroups. */
 function plan(p: ConvParams, backward: boolean, tile: GemmTile, target: Target) {

@@ -159,7 +159,8 @@ ${sizes.lets}
       let y0 = i32(rowOf - planeOf * outHeight) * ${p.stride[1]} - paddingY;
       let z0 = i32(planeOf - sample * outDepth) * ${p.stride[0]} - paddingZ;
       let gAt = (sample * groups + group) * (outChannels * outVolume) + o - sample * outVolume;
-      let xAt = i32((sample * groups + group) * (inChannels * inVolume)) + (z0 * i32(inHeight) + y0) * i32(inWidth) + x0;
+      let sampleAt = i32((sample * groups + group) * (inChannels * inVolume));
+      let xAt = sampleAt + (z0 * i32(inHeight) + y0) * i32(inWidth) + x0;
       ${loads.join("\n      ")}
     }
     if (step > 0u) {
