@@ -86,6 +86,7 @@ interface Event {
 interface EventInit {}
 interface DOMException extends Error {}
 declare const crypto: {
+  getRandomValues(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer>;
   readonly subtle: {
     digest(name: "SHA-256", data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer>;
     generateKey(

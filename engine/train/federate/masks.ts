@@ -104,15 +104,16 @@ export async function aggregate(
 }
 
 /**
- * Epsilon of (epsilon, delta) differential privacy after some rounds of the Gaussian mechanism, by Renyi divergence
- * (Mironov 2017), for a site whose clipped update is one of the sum.
+ * Epsilon of (epsilon, delta) differential privacy after rounds of the Gaussian mechanism, by Renyi divergence (Mironov
+ * 2017), for a site whose clipped update is one of the sum.
  *
- * @param noise deviation of the noise on the sum over the clipping norm
+ * @param noises of each round: deviation of the noise on the sum over the clipping norm
  */
-export function privacySpent(noise: number, rounds: number, delta = 1e-5): number {
+export function privacySpent(noises: readonly number[], delta = 1e-5): number {
+  const spent = noises.reduce((sum, noise) => sum + 1 / (2 * noise * noise), 0);
   let least = Infinity;
   for (let order = 1.01; order < 1000; order *= 1.01) {
-    least = Math.min(least, (rounds * order) / (2 * noise * noise) + Math.log(1 / delta) / (order - 1));
+    least = Math.min(least, order * spent + Math.log(1 / delta) / (order - 1));
   }
   return least;
 }

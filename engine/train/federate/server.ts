@@ -137,6 +137,7 @@ export async function serveFederation(
   print(`Waiting for ${sites} sites`);
   await until(() => known.size >= sites, Infinity);
   const weights = Float32Array.from(first);
+  const noises: number[] = [];
   for (round = 1; round <= rounds; round++) {
     for (const map of [ready, updates, seeds, failed]) map.clear();
     const digest = await channel.put(`weights_${round}`, weights);
@@ -166,6 +167,8 @@ export async function serveFederation(
       continue;
     }
     const mean = await aggregate(updates, members, [...seeds.values()]);
+    // The noise of those missing is missing too.
+    noises.push(noise * Math.sqrt(updates.size / members.length));
     for (let k = 0; k < weights.length; k++) weights[k] += mean[k];
     const norm = Math.sqrt(mean.reduce((sum, value) => sum + value * value, 0));
     await run.append("federation.jsonl", `${JSON.stringify({ ...note, kept: true, norm })}\n`);
@@ -182,7 +185,7 @@ export async function serveFederation(
   );
   print(`\nPseudo-Dice of held-out patches, by the sites themselves\n${formatTable(["site", "label", "Dice"], rows)}`);
   if (noise > 0) {
-    print(`Differential privacy of a site: epsilon ${privacySpent(noise, rounds).toFixed(2)} at delta 1e-5`);
+    print(`Differential privacy of a site: epsilon ${privacySpent(noises).toFixed(2)} at delta 1e-5`);
   }
   return weights;
 }

@@ -2,6 +2,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Prng } from "../../../engine/core/prng.ts";
 import { aggregate, masked, privacySpent, roundSeed, siteKey, toFixed } from "../../../engine/train/federate/masks.ts";
+import { normalNumbers } from "../../../engine/train/federate/client.ts";
 import { refuses } from "../../helpers/refuse.ts";
 
 const prng = new Prng(1);
@@ -68,8 +69,32 @@ test("privacySpent() is that of one Gaussian mechanism within its known bounds",
   // The optimum of T a / (2 s^2) + log(1 / d) / (a - 1) over a is T / (2 s^2) + sqrt(2 T log(1 / d)) / s.
   for (const [noise, rounds] of [[1, 1], [2, 20], [8, 100]]) {
     const exact = rounds / (2 * noise * noise) + Math.sqrt(2 * rounds * Math.log(1e5)) / noise;
-    assert.ok(Math.abs(privacySpent(noise, rounds) / exact - 1) < 1e-3);
+    assert.ok(Math.abs(privacySpent(new Array<number>(rounds).fill(noise)) / exact - 1) < 1e-3);
   }
+});
+
+test("privacySpent() adds what rounds of other noise spend", () => {
+  // Two rounds of noise s sqrt(2) spend what one of noise s does.
+  const [one, two] = [privacySpent([1.5]), privacySpent([1.5 * Math.SQRT2, 1.5 * Math.SQRT2])];
+  assert.ok(Math.abs(one / two - 1) < 1e-12, `${one}, ${two}`);
+  assert.ok(privacySpent([2, 1]) > privacySpent([2, 2]));
+  assert.is(privacySpent([0]), Infinity);
+});
+
+test("normalNumbers() have the moments of a normal distribution, and no two are alike", () => {
+  const count = 200_001;
+  const [a, b] = [normalNumbers(count), normalNumbers(count)];
+  const mean = (f: (x: number) => number): number => a.reduce((sum, x) => sum + f(x), 0) / count;
+  // Deviations of the means are 1, sqrt(2), sqrt(15) and sqrt(96) over sqrt(count).
+  const wanted = [[1, 0, 1], [2, 1, Math.SQRT2], [3, 0, Math.sqrt(15)], [4, 3, Math.sqrt(96)]];
+  for (const [power, value, deviation] of wanted) {
+    const got = mean((x) => x ** power);
+    assert.ok(Math.abs(got - value) < (6 * deviation) / Math.sqrt(count), `moment ${power}: ${got}`);
+  }
+  const along = a.reduce((sum, x, k) => sum + x * b[k], 0) / count;
+  assert.ok(Math.abs(along) < 6 / Math.sqrt(count), `two calls: ${along}`);
+  assert.ok(new Set(a).size > 0.999 * count);
+  assert.equal(normalNumbers(0).length, 0);
 });
 
 test.run();
