@@ -9,24 +9,24 @@ function tell(text: string, look: "good" | "bad"): void {
 }
 
 /** What to do, by browser and system; the first that fits. */
-const advice: readonly (readonly [when: (agent: string) => boolean, steps: readonly string[]])[] = [
+const advice: readonly (readonly [when: (browser: string) => boolean, steps: readonly string[]])[] = [
   [() => !isSecureContext, [
     "This page was opened over plain http, where browsers offer no WebGPU.",
     "Open it over https, or from localhost.",
   ]],
-  [(agent) => /firefox/i.test(agent) && /windows|mac/i.test(agent), [
+  [(browser) => /firefox/i.test(browser) && /windows|mac/i.test(browser), [
     "Update Firefox: it has WebGPU from 141 on in Windows, and from 145 on in macOS on Apple silicon.",
     "Or open this page in Chrome or Edge.",
   ]],
-  [(agent) => /firefox/i.test(agent), [
+  [(browser) => /firefox/i.test(browser), [
     "In about:config set dom.webgpu.enabled to true and restart Firefox; in Linux gfx.webgpu.ignore-blocklist too.",
     "Or open this page in Chrome or Chromium.",
   ]],
-  [(agent) => /iphone|ipad|mac os/i.test(agent) && !/chrom|edg/i.test(agent), [
+  [(browser) => /iphone|ipad|mac os/i.test(browser) && !/chrom|edg/i.test(browser), [
     "Update the system: Safari has WebGPU from version 26 on.",
     "Or open this page in Chrome or Edge.",
   ]],
-  [(agent) => /linux/i.test(agent) && !/android/i.test(agent), [
+  [(browser) => /linux/i.test(browser) && !/android/i.test(browser), [
     "Open chrome://flags, enable “Unsafe WebGPU Support” and “Vulkan”, and restart the browser.",
     "chrome://gpu says under “WebGPU” what is missing, such as a Vulkan driver.",
   ]],

@@ -77,7 +77,7 @@ test("the first segmentation is made by keys alone, and what was painted is not 
 });
 
 for (
-  const [agent, wanted] of [
+  const [named, wanted] of [
     ["Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", /about:config.*dom\.webgpu\.enabled/s],
     ["Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0", /Update Firefox/],
     ["Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605 Version/17.0 Safari/604.1", /Safari/],
@@ -85,9 +85,9 @@ for (
     ["Mozilla/5.0 (Windows NT 10.0; Win64) AppleWebKit/537 (KHTML, like Gecko) Chrome/112.0 Safari/537", /113 on/],
   ] as const
 ) {
-  test(`without WebGPU the page says what to do in ${agent.slice(12, 60)}`, async () => {
+  test(`without WebGPU the page says what to do in ${named.slice(12, 60)}`, async () => {
     const server = await startApp(0);
-    const context = await (await sharedBrowser()).newContext({ userAgent: agent });
+    const context = await (await sharedBrowser()).newContext({ userAgent: named });
     try {
       const page = await context.newPage();
       await page.addInitScript(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
