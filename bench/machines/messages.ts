@@ -1,5 +1,5 @@
 // How long a vector of gradients takes from one socket to another of this process, by ZeroMQ and by a server of NATS:
-// node --import ./engine/platform/cli/register.mjs bench/experiments/messages.ts --nats nats://127.0.0.1:4222
+// node --import ./engine/platform/cli/register.mjs bench/machines/messages.ts --nats nats://127.0.0.1:4222
 import { connect } from "@nats-io/transport-node";
 import { Dealer, Router } from "zeromq";
 import { config, entry } from "../../engine/train/mod.ts";

@@ -1,6 +1,6 @@
 // Four sites of organ phantoms, each with one organ annotated: a federation of them against one training on all of
 // their data, at equal steps. Sites are missing in a fifth of the rounds. Takes a server of NATS with JetStream:
-// node --import ./engine/platform/cli/register.mjs bench/experiments/federated.ts --nats nats://127.0.0.1:4222 --rounds 20
+// node --import ./engine/platform/cli/register.mjs bench/machines/federated.ts --nats nats://127.0.0.1:4222 --rounds 20
 import { spawn } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { readdirSync } from "node:fs";
