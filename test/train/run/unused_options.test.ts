@@ -3,6 +3,9 @@
  * Options that would change nothing are refused by name, before any data is opened; those of another script are
  * unknown.
  */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice, zeros } from "../../../engine/mod.ts";
@@ -194,11 +197,13 @@ test("summary and plan refuse options without effect", async () => {
 
 test("trainColab() accepts a script's own defaults and the arms of an experiment", async () => {
   // The data is not there, and that is all that is told.
+  const folder = await mkdtemp(join(tmpdir(), "voxgrad-options-"));
   const told = await trainColab(
-    await runConfig("nowhere/run", colabEntries, { data: "nowhere", context: "none", margin: 3 }),
+    await runConfig(`${folder}/run`, colabEntries, { data: "nowhere", context: "none", margin: 3 }),
   ).catch((error) => error.message);
   assert.not.match(told, /no effect/);
   assert.match(told, /nowhere/);
+  await rm(folder, { recursive: true });
 });
 
 test.run();
