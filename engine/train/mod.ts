@@ -52,6 +52,7 @@ export { runTraining } from "./loop/training_script.ts";
 export { jobTable } from "./jobs/job_table.ts";
 export { runJobs } from "./jobs/jobs_script.ts";
 export { openQueue, queueEntries } from "./jobs/open_queue.ts";
+export type { QueueOptions } from "./jobs/open_queue.ts";
 export { runPool } from "./jobs/pool.ts";
 export { runSubmit } from "./jobs/submit_script.ts";
 export { verifyRun } from "./jobs/verify.ts";

@@ -167,7 +167,7 @@ export class MicroStep<S extends { readonly params: object }> {
   }
 
   /** For the log: the program of the gradients. */
-  get program() {
+  get program(): Pick<Compiled<never[], unknown>, "programs"> {
     return this.#gradients;
   }
 
