@@ -1,16 +1,16 @@
 // What three corrected scans of another look are worth: a U-Net is trained on 60 cases of a folder as they are, and
 // adapted to cases whose intensities are inverted or blurred. Prints Dice on held-out cases of that look before and after,
 // and the seconds that adapting took.
-// `npx voxgrad run bench/probes/adapt_looks.ts DATASET OUT --looks inverted,blurred`
+// `npx voxgrad run bench/adapt/looks.ts DATASET OUT --looks inverted,blurred`
 import { loadCase, openDataset, type Volume, writeVolume } from "../../engine/imaging/mod.ts";
-import { compareLabels, type Dataset, writeNifti } from "../../engine/imaging/mod.ts";
+import { type Dataset, writeNifti } from "../../engine/imaging/mod.ts";
 import { closeDevice } from "../../engine/mod.ts";
 import { config, ConfigError, entry, formatTable, print, printDevice, splitList } from "../../engine/train/mod.ts";
 import { withDefaults } from "../../engine/train/mod.ts";
-import { openModel } from "../../models/mod.ts";
 import { platform } from "#platform";
 import { adapt, adaptEntries } from "../../scripts/adapt.ts";
 import { trainUnet, unetEntries } from "../../scripts/train_unet.ts";
+import { meanDice } from "./mean_dice.ts";
 
 const options = config({
   data: entry("", "labeled dataset, such as Task04_Hippocampus", { positional: true }),
@@ -73,20 +73,6 @@ async function write(folder: string, dataset: Dataset, from: number, to: number,
   await platform.writeFile(`${folder}/dataset.json`, JSON.stringify(json));
 }
 
-/** Mean Dice of a model on a folder, over cases and classes. */
-async function measure(run: string, folder: string): Promise<number> {
-  const [model, dataset] = [await openModel(run), await openDataset(folder)];
-  const classes = dataset.labels.slice(1).map(({ name, value }) => ({ name, values: [value] }));
-  const all: number[] = [];
-  for (const item of dataset.cases) {
-    const { image, label } = await loadCase(dataset, item);
-    const { labels } = await model.segment(image);
-    all.push(...compareLabels(labels, label!, { classes }).map(({ dice }) => dice));
-  }
-  model.dispose();
-  return all.reduce((a, b) => a + b) / all.length;
-}
-
 const dataset = await openDataset(options.data);
 const { cases, corrected, held } = options;
 const base = `${out}/base`;
@@ -102,7 +88,7 @@ for (const look of splitList(options.looks)) {
   const folders = [`${out}/${look}/corrected`, `${out}/${look}/held`];
   await write(folders[0], dataset, cases, cases + corrected, look);
   await write(folders[1], dataset, cases + corrected, cases + corrected + held, look);
-  const before = await measure(base, folders[1]);
+  const before = await meanDice(base, folders[1]);
   const started = performance.now();
   await adapt(withDefaults(adaptEntries, {
     model: base,
@@ -114,7 +100,7 @@ for (const look of splitList(options.looks)) {
     cache: `${out}/prepared`,
   }));
   const seconds = (performance.now() - started) / 1000;
-  const after = await measure(`${out}/${look}/adapted`, folders[1]);
+  const after = await meanDice(`${out}/${look}/adapted`, folders[1]);
   rows.push([look, before.toFixed(3), after.toFixed(3), (after - before).toFixed(3), seconds.toFixed(0)]);
 }
 print(formatTable(["look", "before", "after", "gain", "seconds"], rows));

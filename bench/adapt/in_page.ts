@@ -1,17 +1,15 @@
-// What adapt_looks.ts measures in Node, in the page of `voxgrad serve`: its model and corrected scans are chosen there by
+// What looks.ts measures in Node, in the page of `voxgrad serve`: its model and corrected scans are chosen there by
 // clicks in headless Chromium on SwiftShader, and the model that the page saves is measured on the held-out cases.
-// `npx voxgrad run bench/probes/adapt_looks.ts DATASET OUT`, then `npx voxgrad run bench/probes/adapt_in_page.ts OUT`
+// `npx voxgrad run bench/adapt/looks.ts DATASET OUT`, then `npx voxgrad run bench/adapt/in_page.ts OUT`
 import { readdir, readFile } from "node:fs/promises";
-import { loadCase, openDataset } from "../../engine/imaging/mod.ts";
-import { compareLabels } from "../../engine/imaging/mod.ts";
 import { closeDevice } from "../../engine/mod.ts";
 import { config, entry, print } from "../../engine/train/mod.ts";
-import { openModel } from "../../models/mod.ts";
 import { openApp, says } from "../../test/browser/app/page.ts";
 import { closeBrowser } from "../../test/browser/harness.ts";
+import { meanDice } from "./mean_dice.ts";
 
 const options = config({
-  out: entry("", "folder that adapt_looks.ts filled", { positional: true }),
+  out: entry("", "folder that looks.ts filled", { positional: true }),
   look: entry("inverted", "inverted or blurred"),
   steps: entry(60, "steps of adapting", { integer: true, min: 1 }),
 });
@@ -39,20 +37,8 @@ const weights = new Uint8Array(await readFile(await (await coming).path()));
 await close();
 await closeBrowser();
 
-const dataset = await openDataset(`${folder}/held`);
-const classes = dataset.labels.slice(1).map(({ name, value }) => ({ name, values: [value] }));
-async function measure(source: string | Uint8Array): Promise<number> {
-  const model = await openModel(source);
-  const all: number[] = [];
-  for (const item of dataset.cases) {
-    const { image, label } = await loadCase(dataset, item);
-    const { labels } = await model.segment(image);
-    all.push(...compareLabels(labels, label!, { classes }).map(({ dice }) => dice));
-  }
-  model.dispose();
-  return all.reduce((a, b) => a + b) / all.length;
-}
-const [before, after] = [await measure(`${options.out}/base`), await measure(weights)];
+const held = `${folder}/held`;
+const [before, after] = [await meanDice(`${options.out}/base`, held), await meanDice(weights, held)];
 const gain = (after - before).toFixed(3);
 print(`${options.look}: ${before.toFixed(3)}, then ${after.toFixed(3)}; gain ${gain}, in ${seconds.toFixed(0)} s`);
 await closeDevice();
