@@ -53,7 +53,7 @@ interface ReduceCode {
 export interface Epilogue {
   /** Used in the kernel's name. */
   readonly name: string;
-  /** Element types of its bindings f0, f1, ... */
+  /** Element types of its bindings own0, own1, ... */
   readonly reads: readonly string[];
   /** The type that is stored. */
   readonly type: string;
@@ -205,7 +205,7 @@ const sizesWith = (own: Readonly<Record<string, number>>, code: ReduceCode, end:
 /** Functions and input bindings. */
 const start = ({ reads, epilogue }: ReduceParams, code: ReduceCode, end: EpilogueCode | undefined): string => {
   const own = (epilogue?.reads ?? []).map(
-    (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> f${k}: array<${type}>;`,
+    (type, k) => `@group(0) @binding(${reads.length + k}) var<storage, read> own${k}: array<${type}>;`,
   );
   const declarations = [code.declarations, ...(end ? [end.declarations] : [])];
   return [declarationsSource(declarations), bindings(reads), ...own].join("\n");

@@ -95,6 +95,7 @@ const slowest = [
   "browser/own_page",
   "browser/firefox",
   "browser/app/one_shot",
+  "browser/app/segment",
   "browser/app/manners",
   "browser/app/adapt",
   "browser/app/train",

@@ -1,10 +1,10 @@
 // What looks.ts measures in Node, in the page of `voxgrad serve`: its model and corrected scans are chosen there by
 // clicks in headless Chromium on SwiftShader, and the model that the page saves is measured on the held-out cases.
 // `npx voxgrad run bench/adapt/looks.ts DATASET OUT`, then `npx voxgrad run bench/adapt/in_page.ts OUT`
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { closeDevice } from "../../engine/mod.ts";
 import { config, entry, print } from "../../engine/train/mod.ts";
-import { openApp, says } from "../../test/browser/app/page.ts";
+import { download, openApp, says } from "../../test/browser/app/page.ts";
 import { closeBrowser } from "../../test/browser/harness.ts";
 import { meanDice } from "./mean_dice.ts";
 
@@ -31,9 +31,7 @@ const started = performance.now();
 await page.getByRole("button", { name: /^Learn from/ }).click();
 await says(page, /The model has learned/, 1_800_000);
 const seconds = (performance.now() - started) / 1000;
-const coming = page.waitForEvent("download");
-await page.getByRole("button", { name: "Save the adapted model" }).click();
-const weights = new Uint8Array(await readFile(await (await coming).path()));
+const { bytes: weights } = await download(page, "Save the adapted model");
 await close();
 await closeBrowser();
 

@@ -1,25 +1,23 @@
 // Firefox, whose WebGPU (wgpu) is another one than Chromium's: a page that segments, and one that trains.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Browser } from "puppeteer-core";
 import { pathToFileURL } from "node:url";
 import { closeDevice } from "../../engine/mod.ts";
 import { planFor } from "../helpers/plans.ts";
-import { firefoxPath, launchFirefox } from "./firefox.ts";
-import { runInBrowser, type RunOptions, type ScriptPage } from "./harness.ts";
+import { firefoxPath } from "./firefox.ts";
+import { closeBrowser, runInBrowser, type RunOptions, type ScriptPage, sharedBrowser } from "./harness.ts";
 import { withPhantomTraining } from "./own_page.ts";
 import { assertAlike } from "./page_training.ts";
 import segmentPhantom from "./modules/segment_phantom.ts";
 
-let firefox: Promise<Browser> | undefined;
 test.after(async () => {
-  await (await firefox)?.close();
+  await closeBrowser();
   await closeDevice();
 });
 const options = (input: unknown): RunOptions => ({
   input,
   timeout: 500_000,
-  open: async () => (await (firefox ??= launchFirefox())).newPage() as unknown as ScriptPage,
+  open: async () => (await sharedBrowser("Firefox")).newPage() as unknown as ScriptPage,
 });
 /** Registers a test where there is a Firefox. */
 function inFirefox(name: string, run: () => Promise<void>): void {

@@ -4,24 +4,29 @@ import { bundle } from "../../engine/platform/cli/bundle.ts";
 import type { Loopback } from "../../engine/platform/cli/loopback.ts";
 import { serveLoopback } from "../../engine/platform/cli/loopback.ts";
 import { launchChromium } from "./chromium.ts";
+import { launchFirefox } from "./firefox.ts";
 
-let browser: Promise<Browser> | undefined;
+export type BrowserName = "Chromium" | "Firefox";
 
-/** The one browser of this test file. */
-export function sharedBrowser(): Promise<Browser> {
-  return (browser ??= launchChromium());
+const launch = { Chromium: launchChromium, Firefox: launchFirefox };
+const browsers = new Map<BrowserName, Promise<Browser>>();
+
+/** The one browser of its name in this test file. */
+export function sharedBrowser(name: BrowserName = "Chromium"): Promise<Browser> {
+  if (!browsers.has(name)) browsers.set(name, launch[name]());
+  return browsers.get(name)!;
 }
 
 const newPage = async (): Promise<ScriptPage> => (await sharedBrowser()).newPage() as unknown as ScriptPage;
 
-/** Ends the browser: `test.after(closeBrowser)`. */
+/** Ends the browsers: `test.after(closeBrowser)`. */
 export async function closeBrowser(): Promise<void> {
-  const open = browser;
-  browser = undefined;
-  await (await open)?.close();
+  const open = [...browsers.values()];
+  browsers.clear();
+  for (const each of open) await (await each).close();
 }
 
-/** What is used of a page of playwright or puppeteer. */
+/** What is used of a page. */
 export interface ScriptPage {
   goto(url: string): Promise<unknown>;
   evaluate<A, R>(call: (argument: A) => R | Promise<R>, argument: A): Promise<R>;

@@ -233,4 +233,18 @@ test("schedule() binds no more buffers than the adapter has where a sum and its 
   assert.ok(relativeError(await out.data(), wanted) < 1e-5);
 });
 
+test("schedule() gives a sum whose epilogue reads 40 tensors WGSL that compiles", async () => {
+  // As many buffers as some adapters bind; a module compiles on those that bind fewer too.
+  const many = Array.from({ length: 40 }, (_, k) => tensor(noise(5, k), { shape: [5] }));
+  await vg.evaluate(many);
+  const out = many.reduce((result, x) => result.add(x), tensor(noise(10, 50), { shape: [5, 2] }).sum({ axes: [1] }));
+  const { target, gpu } = await device();
+  const large = { ...target, maxStorageBuffers: 64 };
+  const steps = singleSteps(planProgram(lower([out], large), large).schedule.steps);
+  assert.is(steps.length, 1);
+  assert.ok(steps[0].reads.length > 40);
+  const info = await gpu.createShaderModule({ code: steps[0].kernel.source() }).getCompilationInfo();
+  assert.equal(info.messages.map(({ message }) => message), []);
+});
+
 test.run();

@@ -130,7 +130,7 @@ function epilogueOf(
     type: "f32",
     code() {
       const given = { value: reduced, name: "total0" };
-      const body = new Body(v, materialized, target, "i", { alias, given, prefix: "f", reads });
+      const body = new Body(v, materialized, target, "i", { alias, given, prefix: "own", reads });
       const value = body.value(v, Index.linear(v.shape, variable("i"), body.bindIndex));
       const lifted = new Lifted({ i: v.size }, "m");
       const tidy = tidied([[...body.before, ...body.statements]], [value]);

@@ -1,5 +1,5 @@
 /** A folder of DICOM files dropped on the page: segmented as in Node, and saved as a DICOM segmentation. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -10,7 +10,7 @@ import { openModel } from "../../../models/mod.ts";
 import { orientations, seriesOf } from "../../imaging/dicom/orientations.ts";
 import { smallModel } from "../../models/open/small_models.ts";
 import { closeBrowser } from "../harness.ts";
-import { openApp, says } from "./page.ts";
+import { download, openApp, says } from "./page.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-app-dicom-"));
 test.after(async () => {
@@ -46,12 +46,9 @@ test("Segment takes a dropped DICOM folder, and saves a DICOM segmentation of it
     await page.getByRole("button", { name: "Segment", exact: true }).click();
     await says(page, /Done in/);
     await page.getByLabel("Format").selectOption("seg");
-    const [download] = await Promise.all([
-      page.waitForEvent("download"),
-      page.getByRole("button", { name: "Save labels" }).click(),
-    ]);
-    assert.match(download.suggestedFilename(), /\.dcm$/);
-    const saved = await readLabelVolume(await readFile(await download.path()));
+    const { name, bytes } = await download(page, "Save labels");
+    assert.match(name, /\.dcm$/);
+    const saved = await readLabelVolume(bytes);
     assert.equal(saved.shape, labels.shape);
     const near = (a: number, k: number): boolean => Math.abs(a - labels.affine[k]) < 1e-3;
     assert.ok(saved.affine.every(near), `${saved.affine}, ${labels.affine} wanted`);

@@ -27,7 +27,7 @@ const overflow = (page: Page): Promise<number> =>
 
 for (const [colorScheme, width] of [["light", 390], ["dark", 1920]] as const) {
   test(`every way is without faults that axe-core finds, and fits ${width} px, ${colorScheme}`, async () => {
-    const { page, mistakes, close } = await openApp("segment", { width, height: 900 });
+    const { page, mistakes, close } = await openApp("segment", { viewport: { width, height: 900 } });
     try {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       const check = async (what: string): Promise<void> => {

@@ -14,7 +14,7 @@ import { open } from "../../../scripts/app/tasks/scans.ts";
 import { planFor } from "../../helpers/plans.ts";
 import { SMALL_ENCODER } from "../../models/open/small_models.ts";
 import { closeBrowser } from "../harness.ts";
-import { openApp, pixelOf, problemOf, saved, says } from "./page.ts";
+import { openApp, pixelOf, problemOf, saved, says, walk } from "./page.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-one-"));
 const place = (name: string): string => join(folder, name);
@@ -69,8 +69,8 @@ async function paint(page: Page, z: number): Promise<void> {
   }
 }
 
-test("One example finds what is painted, as the tasks do in Node, and keeps what is painted", async () => {
-  const { page, mistakes, close } = await openApp("example");
+walk("One example finds what is painted, as the tasks do in Node, and keeps what is painted", async (browser) => {
+  const { page, mistakes, close } = await openApp("example", { browser });
   try {
     await page.getByLabel("Choose files").setInputFiles(place("scan.nii.gz"));
     await page.locator('#stage[data-shown="scan.nii.gz"]').waitFor({ timeout: 60_000 });
@@ -85,10 +85,10 @@ test("One example finds what is painted, as the tasks do in Node, and keeps what
     await page.getByLabel("Size", { exact: true }).fill("1");
     await paint(page, most[0]);
     assert.match((await page.locator("#panel").textContent())!, `Painted slices: ${most[0] + 1}`);
-    assert.equal(reorient(await saved(page, folder), "RAS").data, painted([most[0]]));
+    assert.equal(reorient(await saved(page), "RAS").data, painted([most[0]]));
     await find.click();
     await says(page, /Done in/);
-    const first = reorient(await saved(page, folder), "RAS");
+    const first = reorient(await saved(page), "RAS");
 
     const scan = await open({ files: [{ file: new File([await readFile(place("scan.nii.gz"))], "scan.nii.gz") }] });
     const file = new File([weights], "encoder.safetensors");
@@ -129,7 +129,7 @@ test("One example finds what is painted, as the tasks do in Node, and keeps what
     await page.getByRole("button", { name: "Find again" }).click();
     await page.locator("#said").waitFor({ state: "hidden", timeout: 20_000 }).catch(() => undefined);
     await says(page, /Done in/);
-    const second = reorient(await saved(page, folder), "RAS");
+    const second = reorient(await saved(page), "RAS");
     alike(second.data, await inNode([most[0], other]));
     assert.equal(
       second.data.slice(X * Y * other, X * Y * (other + 1)),

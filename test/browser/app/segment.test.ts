@@ -1,15 +1,15 @@
 // Segment, as a visitor walks it: a scan, a model, the result, a correction by pointer and keys, a file.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { closeDevice } from "../../../engine/mod.ts";
-import { reorient, writeNifti } from "../../../engine/imaging/mod.ts";
+import { metrics, phantomCase, reorient, writeNifti } from "../../../engine/imaging/mod.ts";
 import { openModel } from "../../../models/mod.ts";
 import { smallModel } from "../../models/open/small_models.ts";
 import { closeBrowser } from "../harness.ts";
-import { openApp, pixelOf, problemOf, saved, says } from "./page.ts";
+import { openApp, pixelOf, problemOf, saved, says, walk } from "./page.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-app-"));
 const place = (name: string): string => join(folder, name);
@@ -30,8 +30,8 @@ await writeFile(
 await writeFile(place("model.safetensors"), weights);
 await writeFile(place("notes.txt"), "no scan");
 
-test("Segment finds what openModel finds in Node, and what is painted is saved", async () => {
-  const { page, mistakes, close } = await openApp();
+walk("Segment finds what openModel finds in Node, and what is painted is saved", async (browser) => {
+  const { page, mistakes, close } = await openApp("segment", { browser });
   try {
     const [scan, model] = [page.getByLabel("Choose files"), page.getByLabel("Choose a model")];
     const segment = page.getByRole("button", { name: "Segment", exact: true });
@@ -55,7 +55,7 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     await segment.click();
     await says(page, /Done in/);
     await page.locator(".labels output", { hasText: /ml, [\d.]+ mm/ }).first().waitFor();
-    const found = await saved(page, folder);
+    const found = await saved(page);
     const opened = await openModel(weights);
     const { labels } = await opened.segment(image);
     opened.dispose();
@@ -72,7 +72,7 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     const slice = Number(await page.getByLabel("Slice", { exact: true }).inputValue()) - 1;
     const center = [6, 8, slice];
     await page.mouse.click(...await pixelOf(page, 2, center, upright.shape));
-    const painted = reorient(await saved(page, folder), "RAS");
+    const painted = reorient(await saved(page), "RAS");
     const before = reorient(found, "RAS");
     const [X, Y] = upright.shape;
     const wanted = Array.from(before.data, (value, i) => {
@@ -82,10 +82,10 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     assert.equal(Array.from(painted.data), wanted);
     await page.locator(".frame canvas").focus();
     await page.keyboard.press("Control+z");
-    assert.equal(reorient(await saved(page, folder), "RAS").data, before.data);
+    assert.equal(reorient(await saved(page), "RAS").data, before.data);
     await page.locator(".frame canvas").focus();
     await page.keyboard.press("Control+y");
-    assert.equal(Array.from(reorient(await saved(page, folder), "RAS").data), wanted);
+    assert.equal(Array.from(reorient(await saved(page), "RAS").data), wanted);
 
     // Slices by keys, a dab by the space bar.
     await page.locator(".frame canvas").focus();
@@ -96,6 +96,24 @@ test("Segment finds what openModel finds in Node, and what is painted is saved",
     await page.keyboard.press(" ");
     assert.is(await page.getByRole("button", { name: "Eraser" }).getAttribute("aria-pressed"), "true");
     assert.is(await page.getByLabel("Slice", { exact: true }).inputValue(), "2");
+    assert.equal(mistakes, []);
+  } finally {
+    await close();
+  }
+});
+
+walk("Segment finds at the first press in a synthetic scan what openModel finds in Node", async (browser) => {
+  const { page, mistakes, close } = await openApp("segment", { browser });
+  try {
+    await page.getByRole("button", { name: "Try it on a synthetic scan" }).click();
+    await says(page, /Done in/);
+    const found = await saved(page);
+    const model = await openModel(await readFile("scripts/app/first/segmenter.safetensors"));
+    const { labels } = await model.segment(phantomCase({ seed: 7 }).image);
+    model.dispose();
+    for (const label of [1, 2, 3]) {
+      assert.ok(metrics.dice(found.data, labels.data, { label })! > 0.999, `class ${label}`);
+    }
     assert.equal(mistakes, []);
   } finally {
     await close();

@@ -11,7 +11,7 @@ import { withDefaults } from "../../../engine/train/mod.ts";
 import { trainUnet, unetEntries } from "../../../scripts/train_unet.ts";
 import { closeBrowser } from "../harness.ts";
 import { assertAlike } from "../page_training.ts";
-import { openApp, says } from "./page.ts";
+import { chooseFolder, download, openApp, retype, says, walk } from "./page.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "voxgrad-train-"));
 const [good, bad] = [join(folder, "good"), join(folder, "bad")];
@@ -26,16 +26,16 @@ await writeFile(join(bad, "labelsTr/phantom_001.nii.gz"), "no label");
 
 const losses = (text: string): number[] => text.trimEnd().split("\n").map((line) => JSON.parse(line).loss);
 
-test("Train names the faults of a dataset, and trains on another with Node's losses", async () => {
-  const { page, mistakes, close } = await openApp("train");
+walk("Train names the faults of a dataset, and trains on another with Node's losses", async (browser) => {
+  const { page, mistakes, close } = await openApp("train", { browser });
   try {
     const [choose, start] = [page.getByLabel("Choose a folder"), page.getByRole("button", { name: /^Train on/ })];
-    await choose.setInputFiles(bad);
+    await chooseFolder(choose, bad);
     const fault = page.locator(".findings .error");
     await fault.waitFor({ timeout: 60_000 });
     assert.match((await fault.textContent())!, /phantom_001\.nii\.gz/);
     assert.is(await start.isDisabled(), true);
-    await choose.setInputFiles(good);
+    await chooseFolder(choose, good);
     await page.getByText("good: 4 cases; organ, gland, tumor").waitFor({ timeout: 60_000 });
     assert.is(await page.locator(".findings .error").count(), 0);
 
@@ -45,12 +45,12 @@ test("Train names the faults of a dataset, and trains on another with Node's los
     const common = await page.locator("form.options > .option label").allTextContents();
     assert.equal(common, ["Steps", "Preset", "Patch", "Features", "Flips"]);
     assert.match((await page.locator("#about-flips").textContent())!, unetEntries.flips.about);
-    await page.getByLabel("Steps", { exact: true }).fill("6");
-    await page.getByLabel("Patch", { exact: true }).fill("16, 16, 16");
-    await page.getByLabel("Features", { exact: true }).fill("4 8");
+    await retype(page, "Steps", "6");
+    await retype(page, "Patch", "16, 16, 16");
+    await retype(page, "Features", "4 8");
     await page.locator("summary", { hasText: "All options" }).press("Enter");
-    await page.getByLabel("Folds", { exact: true }).fill("2");
-    await page.getByLabel("Epoch", { exact: true }).fill("3");
+    await retype(page, "Folds", "2");
+    await retype(page, "Epoch", "3");
     await page.getByLabel("Augment", { exact: true }).selectOption("mirror");
     await start.click();
     await page.locator('#stage[data-shown="phantom_000"], #stage[data-shown="phantom_001"]').first()
@@ -60,9 +60,7 @@ test("Train names the faults of a dataset, and trains on another with Node's los
     assert.is(await page.locator(".curves figure").count(), 2);
     assert.match((await page.locator(".measures").textContent())!, /class.*Dice.*organ/);
 
-    const coming = page.waitForEvent("download");
-    await page.getByRole("button", { name: "Save everything as a zip" }).click();
-    const files = unzipSync(await readFile(await (await coming).path()));
+    const files = unzipSync((await download(page, "Save everything as a zip")).bytes);
     for (const name of ["model.safetensors", "metrics.csv", "report.html", "overlay.svg"]) {
       assert.ok(name in files, name);
     }
@@ -81,15 +79,15 @@ test("Train names the faults of a dataset, and trains on another with Node's los
   }
 });
 
-test("Train goes on after a reload, on synthetic scans", async () => {
-  const { page, mistakes, close } = await openApp("train");
+walk("Train goes on after a reload, on synthetic scans", async (browser) => {
+  const { page, mistakes, close } = await openApp("train", { browser });
   try {
     await page.locator("summary", { hasText: "Change what is usual" }).press("Enter");
-    await page.getByLabel("Steps", { exact: true }).fill("400");
-    await page.getByLabel("Patch", { exact: true }).fill("16, 16, 16");
-    await page.getByLabel("Features", { exact: true }).fill("4 8");
+    await retype(page, "Steps", "400");
+    await retype(page, "Patch", "16, 16, 16");
+    await retype(page, "Features", "4 8");
     await page.locator("summary", { hasText: "All options" }).press("Enter");
-    await page.getByLabel("Phantoms", { exact: true }).fill("2");
+    await retype(page, "Phantoms", "2");
     await page.getByRole("button", { name: "Train on synthetic scans" }).click();
     await page.locator(".busy", { hasText: /step \d+\/400/ }).waitFor({ timeout: 120_000 });
     await page.getByRole("button", { name: "Cancel" }).click();
