@@ -1,7 +1,7 @@
 // Sites that annotate different organs train one network, and no scan leaves them: the server sends weights and gets
 // sums of masked updates. `npx voxgrad federate server plan.json --nats nats://HOST:4222 --sites 4` and, at each site,
 // `npx voxgrad federate client --data DIR --site NAME --nats nats://HOST:4222`; see engine/train/federate/README.md.
-import { closeDevice, random, type Tensor, tensor, tree } from "../engine/mod.ts";
+import { closeDevice, random, tensor } from "../engine/mod.ts";
 import { type Plan, readPlan } from "../engine/imaging/mod.ts";
 import { polySchedule } from "../engine/nn/mod.ts";
 import * as train from "../engine/train/mod.ts";
@@ -30,18 +30,6 @@ const options = train.config({
   noise: train.entry(0, "server: deviation of the noise on the sum over --clip; 0: none", { min: 0 }),
 });
 
-const flat = async (params: object): Promise<Float32Array> =>
-  Float32Array.from(
-    (await Promise.all((tree.leaves(params) as Tensor[]).map(async (leaf) => [...await leaf.data() as Float32Array])))
-      .flat(),
-  );
-function shaped<P extends object>(template: P, values: Float32Array): P {
-  let at = 0;
-  return tree.map(template, (leaf) => {
-    const { shape, size } = leaf as Tensor;
-    return tensor(values.slice(at, at += size), { shape });
-  }) as P;
-}
 const modelOf = (params: object, plan: Plan): Promise<Uint8Array<ArrayBuffer>> =>
   train.saveModel(params, { network: plan.network.name, architecture: architectureOf(plan), plan });
 
@@ -59,7 +47,7 @@ async function server(): Promise<void> {
   await run.writeJson("config.json", { options });
   await run.write("federation.jsonl", "");
   const channel = await train.openChannel(nats, name, token);
-  const weights = await train.serveFederation(channel, run, await flat(params), {
+  const weights = await train.serveFederation(channel, run, await train.ravel(params), {
     rounds,
     sites,
     least,
@@ -67,9 +55,9 @@ async function server(): Promise<void> {
     noise,
     shapes: await train.shapesDigest(params),
     task: { plan, rounds, steps, rate, batch, clip, noise },
-    keep: async (_, values) => run.write("model.safetensors", await modelOf(shaped(params, values), plan)),
+    keep: async (_, values) => run.write("model.safetensors", await modelOf(train.unravel(params, values), plan)),
   });
-  await run.write("model.safetensors", await modelOf(shaped(params, weights), plan));
+  await run.write("model.safetensors", await modelOf(train.unravel(params, weights), plan));
   await channel.close();
   await run.unlock();
   train.print(`\nWritten:\n${run.listing()}`);
@@ -110,7 +98,7 @@ async function client(): Promise<void> {
     clip,
     noise,
     async train(weights, round) {
-      state = { ...state, params: shaped(template, weights) };
+      state = { ...state, params: train.unravel(template, weights) };
       let loss = 0;
       for (let k = 1; k <= steps; k++) {
         const step = (round - 1) * steps + k;
@@ -121,16 +109,16 @@ async function client(): Promise<void> {
         metrics.dispose();
       }
       train.print(`Round ${round}: loss ${loss.toFixed(4)}`);
-      return flat(state.params);
+      return train.ravel(state.params);
     },
     async measure(weights) {
-      const params = shaped(template, weights);
+      const params = train.unravel(template, weights);
       const measured = await training.validation(split, (patches) => evalStep(params, patches, prior))?.();
       const dice = measured?.dice.map((value, k) => [training.classes[k], value] as const) ?? [];
       return Object.fromEntries(dice.filter(([, value]) => Number.isFinite(value)));
     },
   });
-  await run.write("model.safetensors", await modelOf(shaped(template, last), plan));
+  await run.write("model.safetensors", await modelOf(train.unravel(template, last), plan));
   await channel.close();
   await training.run.unlock();
   train.print(`\nWritten:\n${options.run}/model.safetensors`);

@@ -180,17 +180,16 @@ export async function trainUnet(
   }
   return train.runFolds<State>(training, about, async ({ name }) => {
     const params = await firstWeights();
-    const leader = parts && await parts.open(options, name);
+    const ranks = await parts?.open(options, name);
     return {
       state: { params, optimizer: optimizer.init(params) },
       training: {
         rate: (k) => schedule(k - 1),
-        step: (state, patches, rate, k) => {
-          if (!parts || !leader) return trainStep(state, patches, training.key(k), rate);
-          leader.begin(k, state);
-          return parts.step(leader.ranks, state, patches, rate, k);
-        },
-        ...(leader && { end: () => leader.ranks.close() }),
+        step: (state, patches, rate, k) =>
+          parts && ranks
+            ? parts.step(ranks, state, patches, rate, k)
+            : trainStep(state, patches, training.key(k), rate),
+        ...(parts && ranks && { end: () => parts.close(ranks) }),
         program: () => parts?.program ?? trainStep,
         evaluate: ({ params }, patches) => evalStep(params, patches),
         ...(!parts && { lossScale: trainStep }),

@@ -183,7 +183,10 @@ export interface Platform {
    * project has. Undefined in a page. Throws PlatformError if the server or the packages are missing.
    */
   openNats?(server: string, options?: { readonly token?: string | undefined }): Promise<object>;
-  /** The sockets of the package zeromq; undefined in a page. Throws PlatformError if it is missing. */
+  /**
+   * The sockets of the package zeromq, and what addresses they take; undefined in a page. Throws PlatformError if it is
+   * missing.
+   */
   openSockets?(): Promise<object>;
   /** Words of the environment, for programs that are started by another one, such as SLURM_PROCID. */
   environment?(name: string): string | undefined;

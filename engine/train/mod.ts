@@ -58,6 +58,7 @@ export { runSubmit } from "./jobs/submit_script.ts";
 export { verifyRun } from "./jobs/verify.ts";
 export { coupledLoss, coupledSums } from "./ranks/coupled_loss.ts";
 export { joinRanks, MicroStep, rankChanges, rankEntries } from "./ranks/micro_step.ts";
+export { ravel, unravel } from "./ranks/ravel.ts";
 export { openChannel, shapesDigest } from "./federate/channel.ts";
 export { askTask, joinFederation } from "./federate/client.ts";
 export { serveFederation } from "./federate/server.ts";

@@ -12,7 +12,8 @@ import type { TrainingRun } from "../loop/training_run.ts";
 import { choice, ConfigError, type Entries, entry, refuseUnused } from "../run/config.ts";
 import { print } from "../run/logging.ts";
 import { commandOf, scriptName, splitList } from "../run/script.ts";
-import { alone, CALLS, RankMember, RankRoot, type Ranks, type Welcome } from "./ranks.ts";
+import { alone, RankMesh, type Ranks, Restart, type Welcome } from "./ranks.ts";
+import { ravel, unravel } from "./ravel.ts";
 import { splitsEvenly, treeSum } from "./tree_sum.ts";
 
 /** Options of trainings that several ranks may share. */
@@ -56,7 +57,7 @@ export function rankOf({ rank, ranks }: RankEntries): number {
 
 /** A rank from 1 that has joined a training. */
 export interface Member {
-  readonly ranks: RankMember;
+  readonly ranks: RankMesh;
   readonly welcome: Welcome;
 }
 
@@ -75,13 +76,10 @@ export async function joinRanks(options: RankEntries): Promise<Member | undefine
   const rank = rankOf(options);
   if (rank === 0) return undefined;
   if (options.at === "") throw new ConfigError(`--at is missing: rank ${rank} connects to rank 0, as tcp://HOST:5555`);
-  const ranks = await RankMember.open({
-    rank,
-    ranks: options.ranks,
-    half: options.exchange === "f16",
-    at: options.at,
-  });
-  return { ranks, welcome: await ranks.join() };
+  print(`Rank ${rank} of ${options.ranks} waits for rank 0 at ${options.at}`);
+  const ranks = await RankMesh.open({ ...options, rank, half: options.exchange === "f16" });
+  await ranks.hello();
+  return { ranks, welcome: await ranks.welcome() };
 }
 
 /** A step in parts. Sums go over the samples of a part; all else is the same in each. */
@@ -93,21 +91,16 @@ export interface MicroMethod<S extends { readonly params: object }> {
   readonly update: (state: S, gradients: S["params"], rate: Tensor) => S;
 }
 
-/** The ranks of a fold, seen from rank 0. */
-export interface RankLeader<S> {
-  readonly ranks: Ranks;
-  /** Says which step begins, and from which state. */
-  readonly begin: (step: number, state: S) => void;
-}
-
 /** A compiled function, whatever its trees. */
 type Program<A extends unknown[], R> = ((...args: A) => Promise<R>) & Pick<Compiled<never[], unknown>, "programs">;
 /** What may be compiled: the types of trees are known where a method is made. */
 const program = <A extends unknown[], R>(f: unknown, options: { donate?: number[] } = {}): Program<A, R> =>
   compile(f as (x: Tensor) => Tensor, options) as unknown as Program<A, R>;
 
-/** Steps from one comparison of the weights of the ranks to the next. */
+/** Steps from one comparison of the weights of the ranks to the next; the last step has one too. */
 const COMPARE = 50;
+/** Exchanges of a step. */
+const CALLS = 4;
 
 /** The parts of a step that this process computes, and what it exchanges with the other ranks. */
 export class MicroStep<S extends { readonly params: object }> {
@@ -115,6 +108,8 @@ export class MicroStep<S extends { readonly params: object }> {
   readonly #parts: number;
   /** How far the weights of a rank differed when it was said last. */
   readonly #drift = new Map<number, number>();
+  /** Milliseconds and bytes of all steps. */
+  readonly #spent = { steps: 0, computing: 0, exchanging: 0, bytes: 0 };
   readonly #sums: Program<[params: object, sampled: Patches, key: Tensor], Tensor>;
   readonly #gradients: Program<[params: object, sampled: Patches, key: Tensor, totals: Tensor], Tensor>;
   readonly #update: Program<[state: S, flat: Tensor, rate: number], S>;
@@ -173,6 +168,26 @@ export class MicroStep<S extends { readonly params: object }> {
 
   /** Takes a step together with the other ranks; returns the next state and the metrics of the whole batch. */
   async step(ranks: Ranks, state: S, batch: Patches, rate: number, step: number): Promise<readonly [S, Tensor]> {
+    for (;;) {
+      await ranks.ready(step, () => saveSafetensors(state));
+      try {
+        const { metrics, gradients } = await this.#sumOver(ranks, state, batch, step);
+        const next = await this.#update(state, gradients, rate);
+        const compared = ranks.size > 1 && (step % COMPARE === 0 || step === this.#training.steps);
+        return [compared ? await this.#compare(ranks, next, step) : next, metrics];
+      } catch (error) {
+        if (ranks.rank > 0 || !(error instanceof Restart)) throw error;
+      }
+    }
+  }
+
+  /** Metrics and gradients of the whole batch. */
+  async #sumOver(
+    ranks: Ranks,
+    state: S,
+    batch: Patches,
+    step: number,
+  ): Promise<{ metrics: Tensor; gradients: Tensor }> {
     const share = this.#parts / ranks.size;
     const own = Array.from({ length: share }, (_, k) => ranks.rank * share + k);
     const samples = batch.image.shape[0] / this.#parts;
@@ -185,89 +200,107 @@ export class MicroStep<S extends { readonly params: object }> {
     }));
     /** Reads what each part gives while the next one is computed. */
     const summed = async (compute: (input: (typeof inputs)[number]) => Promise<Tensor>): Promise<Float32Array> => {
+      const started = performance.now();
       const results = inputs.map(compute);
       const values: Float32Array[] = [];
       for (const result of results) {
         using value = await result;
         values.push(await value.data() as Float32Array);
       }
-      return treeSum(values);
+      const total = treeSum(values);
+      this.#spent.computing += performance.now() - started;
+      return total;
     };
-    const call = CALLS * step;
+    const exchanged = async (call: number, part: Float32Array, exact: boolean): Promise<Tensor> => {
+      const [started, bytes] = [performance.now(), ranks.bytes];
+      const total = await ranks.sum(CALLS * step + call, part, exact);
+      this.#spent.exchanging += performance.now() - started;
+      this.#spent.bytes += ranks.bytes - bytes;
+      return tensor(new Float32Array(total));
+    };
     const coupled = await summed(({ patches, key }) => this.#sums(state.params, patches, key));
-    const totals = tensor(await ranks.sum(call, coupled, true));
+    const totals = await exchanged(0, coupled, true);
     const mine = await summed(({ patches, key }) => this.#gradients(state.params, patches, key, totals));
     const parameters = (tree.leaves(state.params) as Tensor[]).reduce((sum, { size }) => sum + size, 0);
     const cut = mine.length - parameters;
     // Counts of voxels are beyond f16.
-    const metrics = tensor(Float32Array.from(await ranks.sum(call + 1, mine.slice(0, cut), true)));
-    const gradients = tensor(Float32Array.from(await ranks.sum(call + 2, mine.slice(cut))));
-    let next = await this.#update(state, gradients, rate);
-    if (ranks.size > 1 && step % COMPARE === 0) next = await this.#compare(ranks, next, step, call + 3);
-    return [next, metrics];
+    const metrics = await exchanged(1, mine.slice(0, cut), true);
+    const gradients = await exchanged(2, mine.slice(cut), false);
+    this.#spent.steps++;
+    return { metrics, gradients };
   }
 
   /** Compares the weights of the ranks, says how far they differ, and lets all go on from those of rank 0. */
-  async #compare(ranks: Ranks, state: S, step: number, call: number): Promise<S> {
-    const leaves = tree.leaves(state.params) as Tensor[];
-    const flat = Float32Array.from(
-      (await Promise.all(leaves.map(async (leaf) => [...await leaf.data() as Float32Array]))).flat(),
-    );
-    const all = await ranks.compare(call, flat);
-    if (ranks.rank === 0) {
-      all.forEach((other, rank) => {
-        let most = 0;
-        for (let k = 0; k < flat.length; k++) most = Math.max(most, Math.abs(flat[k] - other[k]));
-        if (rank === 0 || this.#drift.get(rank) === most) return;
-        this.#drift.set(rank, most);
-        const told = most > 0 ? `differ by at most ${most.toExponential(1)}` : "are equal";
-        print(`The weights of rank ${rank} and rank 0 ${told} after step ${step}`);
-      });
-      return state;
+  async #compare(ranks: Ranks, state: S, step: number): Promise<S> {
+    const flat = await ravel(state.params);
+    let all: readonly Float32Array[];
+    try {
+      all = await ranks.compare(CALLS * step + 3, flat);
+    } catch (error) {
+      // Those who come anew begin the next step from this state.
+      if (ranks.rank === 0 && error instanceof Restart) return state;
+      throw error;
     }
-    let at = 0;
-    const params = tree.map(state.params, (leaf) => {
-      const { shape, size } = leaf as Tensor;
-      return tensor(all[0].slice(at, at += size), { shape });
+    if (ranks.rank > 0) return { ...state, params: unravel(state.params, all[0]) };
+    all.forEach((other, rank) => {
+      let most = 0;
+      for (let k = 0; k < flat.length; k++) most = Math.max(most, Math.abs(flat[k] - other[k]));
+      if (rank === 0 || this.#drift.get(rank) === most) return;
+      this.#drift.set(rank, most);
+      const told = most > 0 ? `differ by at most ${most.toExponential(1)}` : "are equal";
+      print(`The weights of rank ${rank} and rank 0 ${told} after step ${step}`);
     });
-    return { ...state, params };
+    return state;
   }
 
   /** Opens the ranks of a fold, for rank 0. */
-  async open(options: RankEntries, name: string): Promise<RankLeader<S>> {
-    if (options.ranks === 1) return { ranks: alone, begin: () => undefined };
+  async open(options: RankEntries, name: string): Promise<Ranks> {
+    if (options.ranks === 1) return alone;
     const { ranks, at, exchange } = options;
-    const root = await RankRoot.open({
-      ranks,
-      at,
-      half: exchange === "f16",
-      devices: splitList(options.rankDevices),
-    });
-    if (at === "") {
-      root.start((rank, address) => [
-        ...commandOf(scriptName() ?? "train_unet"),
-        `--rank=${rank}`,
-        `--ranks=${ranks}`,
-        `--at=${address}`,
-        `--exchange=${exchange}`,
-      ]);
-    }
-    print(`${ranks} ranks at ${at || "this machine"}; ${this.#parts} micro-batches a step`);
-    const { run, options: own } = this.#training;
+    const { run, options: own, folds } = this.#training;
+    if (at !== "" && folds.length > 1) throw new ConfigError("--at: ranks train one fold together; name it by --fold");
     const part = own.fold === "all" ? "all" : name.replace("fold ", "");
-    const about = { options: { ...own, run: "", resume: run.path, overwrite: false, fold: part } };
-    return { ranks: root, begin: (step, state) => root.begin(step, about, () => saveSafetensors(state)) };
+    const about = { ...own, run: "", resume: run.path, overwrite: false, fold: part };
+    const mesh = await RankMesh.open({ rank: 0, ranks, at, half: exchange === "f16", about });
+    const words = (rank: number): string[] => [
+      ...commandOf(scriptName() ?? "train_unet"),
+      `--rank=${rank}`,
+      `--ranks=${ranks}`,
+      `--at=${mesh.at}`,
+      `--exchange=${exchange}`,
+    ];
+    if (at === "") mesh.start(words, splitList(options.rankDevices));
+    print(`${ranks} ranks at ${at || "this machine"}; ${this.#parts} micro-batches a step`);
+    return mesh;
+  }
+
+  /** Ends the ranks of a fold, and says what a step took. */
+  close(ranks: Ranks): void {
+    ranks.close();
+    const { steps, computing, exchanging, bytes } = this.#spent;
+    if (ranks.size === 1 || steps === 0) return;
+    const seconds = (milliseconds: number): string => `${(milliseconds / 1000 / steps).toPrecision(3)} s`;
+    const sent = `${(bytes / 1e6 / steps).toPrecision(3)} MB`;
+    print(`A step of rank 0 computed for ${seconds(computing)}, exchanged for ${seconds(exchanging)} and sent ${sent}`);
   }
 
   /** Computes this rank's parts until rank 0 ends it. */
   async serve({ ranks, welcome }: Member, initial: S, rate: (step: number) => number, steps: number): Promise<void> {
     const { split } = this.#training.folds[0];
-    let state = loadParameters(initial, loadSafetensors(welcome.state).tensors) as S;
-    for (let step = welcome.step; step <= steps; step++) {
-      const batch = await this.#training.batch(split, step);
-      const [next, metrics] = await this.step(ranks, state, batch, rate(step), step);
-      metrics.dispose();
-      state = next;
+    const stateOf = (from: Welcome): S => loadParameters(initial, loadSafetensors(from.state).tensors) as S;
+    let [step, state] = [welcome.step, stateOf(welcome)];
+    while (step <= steps) {
+      try {
+        const batch = await this.#training.batch(split, step);
+        const [next, metrics] = await this.step(ranks, state, batch, rate(step), step);
+        metrics.dispose();
+        state = next;
+        step++;
+      } catch (error) {
+        if (!(error instanceof Restart)) throw error;
+        const again = await ranks.welcome();
+        [step, state] = [again.step, stateOf(again)];
+      }
     }
     ranks.close();
   }

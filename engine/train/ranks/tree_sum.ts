@@ -6,7 +6,7 @@
  */
 export function treeSum(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
   const range = (from: number, to: number): Float32Array<ArrayBuffer> => {
-    if (to - from === 1) return Float32Array.from(parts[from]);
+    if (to - from === 1) return new Float32Array(parts[from]);
     const middle = Math.floor((from + to) / 2);
     const [left, right] = [range(from, middle), range(middle, to)];
     // A sum of two f32 in f64, rounded, is the f32 sum.
