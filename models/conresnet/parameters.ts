@@ -37,16 +37,20 @@ const POINT = [1, 1, 1];
 // Initial values are PyTorch's defaults, which the official code leaves: kernels and biases uniform within
 // 1 / sqrt(fan in). Standardizing takes the scale of a kernel away, but a step of Adam is the larger against it the
 // smaller it starts.
-const plainParameters = (inputs: number, outputs: number, kernel = KERNEL): nn.Affine<nn.Parameter> => ({
-  weight: new nn.Parameter(
-    [outputs, inputs, ...kernel],
-    (key, shape) => nn.kaimingUniform(key, { shape, a: Math.sqrt(5) }),
-  ),
+const plainParameters = (
+  inputs: number,
+  outputs: number,
+  kernel = KERNEL,
+  a = Math.sqrt(5),
+): nn.Affine<nn.Parameter> => ({
+  weight: new nn.Parameter([outputs, inputs, ...kernel], (key, shape) => nn.kaimingUniform(key, { shape, a })),
 });
-const headParameters = (inputs: number, outputs: number): nn.Affine<nn.Parameter>[] => {
+// A small head asks for large features, and those of a residual head are the gate's logits as well: in 300 steps 44 %
+// of the attention was saturated behind PyTorch's heads, and 13 % behind He's, which are sqrt(6) times as large.
+const headParameters = (inputs: number, outputs: number, gain: ResolvedConResNet["gain"]) => {
   const bound = 1 / Math.sqrt(inputs);
   const bias = new nn.Parameter([outputs], (key, shape) => random.uniform(key, { shape, min: -bound, max: bound }));
-  return [{ ...plainParameters(inputs, outputs, POINT), bias }];
+  return [{ ...plainParameters(inputs, outputs, POINT, gain === "fan" ? 0 : Math.sqrt(5)), bias }];
 };
 
 /** Widths that the published names are made of, at any width and depth. */
@@ -140,7 +144,7 @@ export function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): Co
   const residuals = c.multiClass ? c.classes - 1 : c.classes;
   const heads = scales.map(({ factor, outputs }) => [
     residualHead(factor),
-    headParameters(outputs, residuals),
+    headParameters(outputs, residuals, c.gain),
   ]);
   return Object.fromEntries([
     ["conv_4_32", [plainParameters(c.inputChannels, features[0])]],
@@ -153,7 +157,7 @@ export function parametersOf(c: ResolvedConResNet, scales: readonly Scale[]): Co
       { 0: nn.normParameters(features[deepest]), 3: plainParameters(features[deepest], features[deepest - 1]) },
     ],
     ...scales.map((scale) => [moduleOf(scale), [wantedOf(c, scale)]]),
-    ["seg_cls", headParameters(features[0], c.classes)],
+    ["seg_cls", headParameters(features[0], c.classes, c.gain)],
     ...(c.mapping ? heads.reverse() : []),
   ]) as ConResNetOf<nn.Parameter>;
 }

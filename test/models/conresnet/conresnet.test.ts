@@ -158,32 +158,34 @@ test("conResNet() drops whole channels in training alone, by the key", async () 
   assert.equal(await certain.apply(params, image, { train: true })[0].data(), still);
 });
 
-test("conResNet().init() draws PyTorch's kernels and biases of heads, norms of 1 and 0, gates of 0", async () => {
-  const params = tree.flatten(conResNet({ ...small, learnedGate: true }).init(key(6))) as Map<string, Tensor>;
-  for (const [name, p] of params) {
-    const data = Array.from(await p.data());
-    const isHeadBias = /cls\.0\.bias/.test(name);
-    if (p.rank === 1 && !isHeadBias) {
-      const wanted = Number(/gn\w*\.weight|\.0\.weight/.test(name));
+test("conResNet().init() draws PyTorch's kernels and biases of heads, norms of 1 and 0, gates of 0; gain fan He's heads", async () => {
+  for (const gain of ["none", "fan"] as const) {
+    const params = tree.flatten(conResNet({ ...small, learnedGate: true, gain }).init(key(6))) as Map<string, Tensor>;
+    for (const [name, p] of params) {
+      const data = Array.from(await p.data());
+      const [isHead, isHeadBias] = [/cls\.0\.weight/.test(name), /cls\.0\.bias/.test(name)];
+      if (p.rank === 1 && !isHeadBias) {
+        const wanted = Number(/gn\w*\.weight|\.0\.weight/.test(name));
+        assert.ok(
+          data.every((v) => v === wanted),
+          `${name} starts at ${wanted}`,
+        );
+        continue;
+      }
+      // torch.nn.Conv3d: weight and bias are uniform within 1 / sqrt(fan in). He: within sqrt(6 / fan in).
+      const { shape, size } = isHeadBias ? params.get(name.replace("bias", "weight"))! : p;
+      const bound = Math.sqrt((isHead && gain === "fan" ? 6 : 1) / (size / shape[0]));
       assert.ok(
-        data.every((v) => v === wanted),
-        `${name} starts at ${wanted}`,
+        data.every((v) => Math.abs(v) <= bound),
+        `${name} lies within ${bound}`,
       );
-      continue;
+      const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length) * Math.sqrt(3);
+      // The deviation of v^2 is 0.89 of its mean.
+      assert.ok(Math.abs(own / bound - 1) < 3 / Math.sqrt(data.length), `${name}: ${own} for ${bound}`);
+      assert.ok(isHeadBias || new Set(data).size > data.length / 2);
     }
-    // torch.nn.Conv3d: weight and bias are uniform within 1 / sqrt(fan in).
-    const { shape, size } = isHeadBias ? params.get(name.replace("bias", "weight"))! : p;
-    const bound = 1 / Math.sqrt(size / shape[0]);
-    assert.ok(
-      data.every((v) => Math.abs(v) <= bound),
-      `${name} lies within ${bound}`,
-    );
-    const own = Math.sqrt(data.reduce((total, v) => total + v * v, 0) / data.length) * Math.sqrt(3);
-    // The deviation of v^2 is 0.89 of its mean.
-    assert.ok(Math.abs(own / bound - 1) < 3 / Math.sqrt(data.length), `${name}: ${own} for ${bound}`);
-    assert.ok(isHeadBias || new Set(data).size > data.length / 2);
+    assert.equal([...params.keys()].filter((name) => name.endsWith("gate")), ["seg_x2.0.gate", "seg_x1.0.gate"]);
   }
-  assert.equal([...params.keys()].filter((name) => name.endsWith("gate")), ["seg_x2.0.gate", "seg_x1.0.gate"]);
 });
 
 test("conResNet() with gain fan is the published network with kernels times sqrt(2 / fan in)", async () => {
