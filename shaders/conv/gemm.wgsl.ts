@@ -127,6 +127,9 @@ function lowerGemm(
     [fD, fH, fW] = from.size;
   const [, kH, kW] = p.kernel;
   const names = ["Z", "Y", "X"];
+  const along = (name: string, value: (axis: Axis) => number): Record<string, number> =>
+    Object.fromEntries(axes.map((axis, k) => [`${name}${names[k]}`, value(axis)]));
+  const inPhases = volume(phases) > 1;
   const sizes = io.sizes(
     {
       units: blocks * parts,
@@ -151,10 +154,17 @@ function lowerGemm(
       fromPadded,
       toPadded,
       taps: volume(p.kernel),
-      ...(parts > 1 && { results }),
+      results,
       ...(moments && { rowParts }),
     },
-    { kernelY: kH, kernelX: kW, fromVolume: volume(from.size) },
+    {
+      kernelY: kH,
+      kernelX: kW,
+      fromVolume: volume(from.size),
+      ...along("advance", ({ advance }) => advance),
+      ...along("step", ({ step }) => step),
+      ...(inPhases ? {} : along("base", ({ phases: [{ base }] }) => base)),
+    },
     { perZ: 1 / sD, perY: 1 / sH, perX: 1 / sW },
   );
 
@@ -190,7 +200,7 @@ function lowerGemm(
     }`);
       stages.push(core.stage("b", line, "quad", `b${v}`));
     }
-    const store = parts > 1 ? "result[part * results + to] = value;" : io.store(
+    const store = parts > 1 ? "result[to] = value;" : io.store(
       "to",
       p.bias ? `value + ${io.load("bias", "group * toChannels + channel")}` : "value",
       moments ? "seen" : undefined,
@@ -199,14 +209,16 @@ function lowerGemm(
       .filter((axis) => to.size[axis] % phases[axis] !== 0)
       .map((axis) => ` & (${names[axis].toLowerCase()} < ${["toDepth", "toHeight", "toWidth"][axis]})`)
       .join("");
+    const placed = (at: string, axis: number): string =>
+      inPhases ? `(${at}) * ${phases[axis]}u + phase${names[axis]}` : at;
     const atColumn = `let place = column0 + column;
   let rowOf = quotient(place, sizeX, perX);
   let planeOf = quotient(rowOf, sizeY, perY);
   let sampleOf = quotient(planeOf, sizeZ, perZ);
-  let x = (place - rowOf * sizeX) * ${phases[2]}u + phaseX;
-  let y = (rowOf - planeOf * sizeY) * ${phases[1]}u + phaseY;
-  let z = (planeOf - sampleOf * sizeZ) * ${phases[0]}u + phaseZ;
-  let base = (sampleOf * groups + group) * toChannels * toVolume + (z * toHeight + y) * toWidth + x;
+  let x = ${placed("place - rowOf * sizeX", 2)};
+  let y = ${placed("rowOf - planeOf * sizeY", 1)};
+  let z = ${placed("planeOf - sampleOf * sizeZ", 0)};
+  let base = part * results + (sampleOf * groups + group) * toChannels * toVolume + (z * toHeight + y) * toWidth + x;
   let isPlace = (place < places)${overhang};`;
     const atElement = `let channel = row0 + row;
     if (isPlace & (channel < toChannels)) {
@@ -235,10 +247,12 @@ ${sizes.lets}
   var rest = block / rowBlocks;
   let group = rest % groups;
   rest /= groups;
+#if ${inPhases}
   let phaseX = rest % ${phases[2]}u;
   let phaseY = rest / ${phases[2]}u % ${phases[1]}u;
   let phaseZ = rest / ${phases[2] * phases[1]}u % ${phases[0]}u;
   rest /= ${volume(phases)}u;
+#endif
   let part = rest % parts;
   let column0 = rest / parts * ${columns}u;
 ${
@@ -259,9 +273,16 @@ ${
   let rowOf = quotients(i, sizeX, perX);
   let planeOf = quotients(rowOf, sizeY, perY);
   let sampleOf = quotients(planeOf, sizeZ, perZ);
-  let seenX = vec4i(i - rowOf * sizeX) * ${axes[2].advance} + ${ofPhase(axes[2], "phaseX", (f) => f.base)};
-  let seenY = vec4i(rowOf - planeOf * sizeY) * ${axes[1].advance} + ${ofPhase(axes[1], "phaseY", (f) => f.base)};
-  let seenZ = vec4i(planeOf - sampleOf * sizeZ) * ${axes[0].advance} + ${ofPhase(axes[0], "phaseZ", (f) => f.base)};
+${
+      inPhases
+        ? axes.map((axis, k) => `  let base${names[k]} = ${ofPhase(axis, `phase${names[k]}`, (f) => f.base)};`).join(
+          "\n",
+        )
+        : ""
+    }
+  let seenX = vec4i(i - rowOf * sizeX) * advanceX + baseX;
+  let seenY = vec4i(rowOf - planeOf * sizeY) * advanceY + baseY;
+  let seenZ = vec4i(planeOf - sampleOf * sizeZ) * advanceZ + baseZ;
   let corner = vec4i(sampleOf * groups + group) * (i32(fromChannels) * fromVolume);
 
   ${core.before}
@@ -274,9 +295,9 @@ ${
   var tapX = 0;
   for (var step = 0u; step <= steps; step++) {
     if (step < steps) {
-      let z = seenZ + tapZ * ${axes[0].step};
-      let y = seenY + tapY * ${axes[1].step};
-      let x = seenX + tapX * ${axes[2].step};
+      let z = seenZ + tapZ * stepZ;
+      let y = seenY + tapY * stepY;
+      let x = seenX + tapX * stepX;
       let inside = (vec4u(z) < vec4u(fromDepth)) & (vec4u(y) < vec4u(fromHeight)) & (vec4u(x) < vec4u(fromWidth));
       let at = select(vec4i(), corner + (z * i32(fromHeight) + y) * i32(fromWidth) + x, inside);
       let kz = firstZ + tapZ * ${axes[0].kernelStep};

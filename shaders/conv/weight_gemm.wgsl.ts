@@ -6,7 +6,7 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { volume, weightOperands } from "./common.wgsl.ts";
 import { ceilDiv, foldGrid } from "../grid.ts";
-import type { ConvParams } from "./common.wgsl.ts";
+import type { ConvParams, Size3 } from "./common.wgsl.ts";
 import { gemmMethod, gemmSize } from "./gemm_core.wgsl.ts";
 import type { GemmMethod, GemmTile } from "./gemm_core.wgsl.ts";
 import { QUOTIENTS } from "./quotients.ts";
@@ -29,7 +29,6 @@ function lowerWeightGemm(
   const invocations = gemmSize(tile);
   const [iD, iH, iW] = p.input;
   const [oD, oH, oW] = p.output;
-  const [, kH, kW] = p.kernel;
   const ci = p.inChannels / p.groups,
     co = p.outChannels / p.groups;
   const taps = volume(p.kernel),
@@ -47,6 +46,7 @@ function lowerWeightGemm(
   const parts = ceilDiv(steps, perPart);
   const grid = foldGrid(blocks * parts, target);
   const io = weightOperands(p, "data", "g", fusion);
+  const along = (name: string, [z, y, x]: Size3) => ({ [`${name}Z`]: z, [`${name}Y`]: y, [`${name}X`]: x });
   const sizes = io.sizes(
     {
       units: blocks * parts,
@@ -58,8 +58,8 @@ function lowerWeightGemm(
       places,
       weights,
       count,
-      kernelY: kH,
-      kernelX: kW,
+      ...along("kernel", p.kernel),
+      ...along("dilation", p.dilation),
       outChannels: co,
       outDepth: oD,
       outHeight: oH,
@@ -71,7 +71,7 @@ function lowerWeightGemm(
       inWidth: iW,
       inVolume: volume(p.input),
     },
-    { paddingZ: p.padding[0], paddingY: p.padding[1], paddingX: p.padding[2] },
+    { ...along("padding", p.padding), ...along("stride", p.stride) },
     { perDepth: 1 / oD, perHeight: 1 / oH, perWidth: 1 / oW },
   );
 
@@ -130,15 +130,15 @@ ${sizes.lets}
   for (var q = local; q < ${columns / 4}u; q += ${invocations}u) {
     let column = vec4u(column0 + q) + vec4u(0u, ${columns / 4}u, ${columns / 2}u, ${(columns * 3) / 4}u);
     var tap = min(column, vec4u(weights - 1u));
-    let x = tap % kernelX * ${p.dilation[2]}u;
+    let x = tap % kernelX * dilationX;
     tap /= vec4u(kernelX);
-    let y = tap % kernelY * ${p.dilation[1]}u;
+    let y = tap % kernelY * dilationY;
     tap /= vec4u(kernelY);
-    let z = tap % ${p.kernel[0]}u * ${p.dilation[0]}u;
+    let z = tap % kernelZ * dilationZ;
     seenZ[q] = z;
     seenY[q] = y;
     seenX[q] = x;
-    seenAt[q] = tap / ${p.kernel[0]}u * inVolume + (z * inHeight + y) * inWidth + x;
+    seenAt[q] = tap / kernelZ * inVolume + (z * inHeight + y) * inWidth + x;
   }
   workgroupBarrier();
 
@@ -155,9 +155,9 @@ ${sizes.lets}
       let rowOf = quotient(o, outWidth, perWidth);
       let planeOf = quotient(rowOf, outHeight, perHeight);
       let sample = quotient(planeOf, outDepth, perDepth);
-      let x0 = i32(o - rowOf * outWidth) * ${p.stride[2]} - paddingX;
-      let y0 = i32(rowOf - planeOf * outHeight) * ${p.stride[1]} - paddingY;
-      let z0 = i32(planeOf - sample * outDepth) * ${p.stride[0]} - paddingZ;
+      let x0 = i32(o - rowOf * outWidth) * strideX - paddingX;
+      let y0 = i32(rowOf - planeOf * outHeight) * strideY - paddingY;
+      let z0 = i32(planeOf - sample * outDepth) * strideZ - paddingZ;
       let gAt = (sample * groups + group) * (outChannels * outVolume) + o - sample * outVolume;
       let sampleAt = i32((sample * groups + group) * (inChannels * inVolume));
       let xAt = sampleAt + (z0 * i32(inHeight) + y0) * i32(inWidth) + x0;
