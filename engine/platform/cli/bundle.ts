@@ -2,8 +2,9 @@ import type { BuildFailure, BuildOptions, OutputFile, Plugin } from "esbuild";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { missing } from "../optional_packages.mjs";
+import { installCommand, missing } from "../optional_packages.mjs";
 import { ownType, packageRoot } from "../package_root.ts";
+import { PACKAGES as NATS } from "../remote/nats.ts";
 import { SCRIPT_MARK } from "../script_mark.ts";
 import { PlatformError } from "../types.ts";
 import { entryPoints } from "./entry_points.mjs";
@@ -32,9 +33,11 @@ export interface PageFiles extends Made {
  *
  * @param entry the entry file
  * @param script the file to substitute for "voxgrad:script"
- * @throws Error whose message lists each mistake with its file and line; PlatformError without the package esbuild
+ * @param options nats: whether the page may connect to servers of NATS
+ * @throws Error whose message lists each mistake with its file and line; PlatformError without the package esbuild, or
+ * those of NATS
  */
-export async function bundle(entry: string, script?: string): Promise<Bundle> {
+export async function bundle(entry: string, script?: string, { nats = false } = {}): Promise<Bundle> {
   const standIn: Plugin = {
     name: "script",
     setup({ onLoad, onResolve }) {
@@ -44,6 +47,9 @@ export async function bundle(entry: string, script?: string): Promise<Bundle> {
         sideEffects: true,
       }));
       onResolve({ filter: /^voxgrad:script$/ }, () => (script ? { path: script } : undefined));
+      const forNats = fileURLToPath(new URL(`../page/nats.${ownType}`, import.meta.url));
+      onResolve({ filter: /^voxgrad:nats$/ }, () => nats ? { path: forNats } : { path: "none", namespace: "no-nats" });
+      onLoad({ filter: /.*/, namespace: "no-nats" }, () => ({ contents: "" }));
       if (script === undefined) return;
       const name = basename(script).replace(/[^\w]/g, "\\$&");
       onLoad({ filter: new RegExp(`${name}$`) }, async ({ path }) => {
@@ -114,6 +120,10 @@ async function build(
     if (!errors) throw error;
     if (errors.some(({ text }) => /Could not resolve "@niivue\/niivue"/.test(text))) {
       throw new PlatformError("no-package", missing("the page shows scans by", "@niivue/niivue"), undefined, error);
+    }
+    if (errors.some(({ text }) => /Could not resolve "@nats-io\//.test(text))) {
+      const message = `the page reaches NATS through packages that are not installed: run ${installCommand(...NATS)}`;
+      throw new PlatformError("no-package", message, undefined, error);
     }
     const lines = errors.map(({ location, text }) =>
       location ? `${location.file}:${location.line}:${location.column}: ${text}` : text

@@ -101,8 +101,8 @@ const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
 };
 
-// Plots set inline styles; the script's files are shown from blobs.
-const POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; " +
+/** Plots set inline styles; the script's files are shown from blobs. */
+export const POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; " +
   "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /** The same for the page that opens models from anywhere, and decoders of compressed series, which are WebAssembly. */
 export const APP_POLICY = `${POLICY}; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' https: blob: data:`;

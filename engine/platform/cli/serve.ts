@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { bundle, bundleApp, Bundler } from "./bundle.ts";
 import { ownType } from "../package_root.ts";
 import type { Answer, Loopback } from "./loopback.ts";
-import { APP_POLICY, serveLoopback } from "./loopback.ts";
+import { APP_POLICY, POLICY, serveLoopback } from "./loopback.ts";
 
 const usualPort = 8080;
 
@@ -74,7 +74,9 @@ export async function startServer(
 ): Promise<Loopback> {
   const here = (name: string): string => fileURLToPath(new URL(`../page/${name}`, import.meta.url));
   const page = new Bundler(() => bundle(here(`page.${ownType}`)));
-  const worker = new Bundler(() => bundle(here(`worker.${ownType}`), script));
+  // The one address that a page may send to is one of its command line: that of a federation.
+  const servers = args.flatMap((word) => /^(?:--\w+=)?(wss?:\/\/[\w.:[\]-]+)$/.exec(word)?.[1] ?? []);
+  const worker = new Bundler(() => bundle(here(`worker.${ownType}`), script, { nats: servers.length > 0 }));
   // A build error in the page's sources is reported on the first request; here it must only not be unhandled.
   page.get().catch(() => undefined);
   return serveLoopback(port, {
@@ -84,7 +86,7 @@ export async function startServer(
     "/page.css": async () => ({ type: "text/css", body: (await page.get()).css }),
     "/run.json": () => ({ type: "application/json", body: JSON.stringify({ script: basename(script), args }) }),
     "/worker.js": async () => ({ type: "text/javascript", body: await workerCode(worker) }),
-  }, options);
+  }, { ...options, policy: [`${POLICY}; connect-src 'self'`, ...servers].join(" ") });
 }
 
 /** The worker's code; if the script cannot be bundled, code that reports the error to the page. */

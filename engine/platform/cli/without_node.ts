@@ -10,6 +10,10 @@ export const withoutNode: Plugin = {
       ({ importer, path }) =>
         /[\\/]@cornerstonejs[\\/]codec-/.test(importer) ? { path, namespace: "without-node" } : undefined,
     );
+    onResolve(
+      { filter: /^node:crypto$/ },
+      ({ importer, path }) => /[\\/]@nats-io[\\/]/.test(importer) ? { path, namespace: "without-node" } : undefined,
+    );
     onLoad({ filter: /.*/, namespace: "without-node" }, () => ({ contents: "" }));
   },
 };

@@ -1,2 +1,3 @@
 declare module "voxgrad:script";
+declare module "voxgrad:nats";
 declare module "*.css";

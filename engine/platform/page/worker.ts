@@ -1,5 +1,6 @@
 // First module of the worker: receives the visitor's files, then runs the script, which the bundler substitutes for
-// "voxgrad:script".
+// "voxgrad:script". "voxgrad:nats" is empty unless the script's arguments name a server of NATS.
+import "voxgrad:nats";
 import { endScript } from "../browser.ts";
 import { addFiles, beServed, send } from "./served.ts";
 

@@ -1,8 +1,9 @@
 /** Connections to a server of NATS, by packages that only those install who use one. */
 import { installCommand } from "../optional_packages.mjs";
 import { PlatformError } from "../types.ts";
+import { connectNats } from "./connect_nats.ts";
 
-const PACKAGES = ["@nats-io/transport-node", "@nats-io/jetstream", "@nats-io/kv", "@nats-io/obj"] as const;
+export const PACKAGES = ["@nats-io/transport-node", "@nats-io/jetstream", "@nats-io/kv", "@nats-io/obj"] as const;
 
 async function packages() {
   try {
@@ -18,24 +19,9 @@ async function packages() {
   }
 }
 
-/** See Platform.openNats. A connection that was lost is made again for as long as it takes. */
+/** See Platform.openNats. */
 export async function openNats(server: string, options: { readonly token?: string | undefined } = {}): Promise<object> {
   const [{ connect, wsconnect }, jetstream, kv, objects] = await packages();
-  const { token } = options;
-  const open = /^wss?:/.test(server) ? wsconnect : connect;
-  try {
-    const connection = await open({
-      servers: server,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 500,
-      ...(token !== undefined && token !== "" && { token }),
-    });
-    return { connection, jetstream, kv, objects };
-  } catch (error) {
-    const fix = "start it there (nats-server -js), or name another address; a server with a token wants --token";
-    throw new PlatformError(
-      "file-failed",
-      `${server}: no server of NATS answers (${(error as Error).message}); ${fix}`,
-    );
-  }
+  const connection = await connectNats(/^wss?:/.test(server) ? wsconnect : connect, server, options);
+  return { connection, jetstream, kv, objects };
 }

@@ -15,6 +15,9 @@ export interface Nats {
 
 /** See Platform.openNats. */
 export async function openNats(server: string, token?: string): Promise<Nats> {
-  if (!platform.openNats) throw new ConfigError(`${server}: a page has no queue; use the commands in Node or Deno`);
+  if (!platform.openNats) {
+    const how = "name its address when the page is served: npx voxgrad serve federate client --nats wss://HOST";
+    throw new ConfigError(`${server}: a page reaches no server of NATS but by WebSocket; ${how}`);
+  }
   return await platform.openNats(server, { token }) as Nats;
 }
