@@ -4,7 +4,6 @@ import type { LabelName } from "../tasks/models.ts";
 import type { Picture } from "../tasks/scans.ts";
 import type { Box } from "./edits.ts";
 import { acrossOf, type Axis } from "../slices.ts";
-import { nextFrame, SLAB, Slabs, slabsOf } from "./slabs.ts";
 
 export type Layout = "all" | "axial" | "coronal" | "sagittal" | "solid";
 
@@ -69,8 +68,23 @@ function colorsOf(names: readonly LabelName[]): Exclude<Parameters<typeof cmappe
   };
 }
 
+/**
+ * Lets NiiVue show large scans without holding up the page: it fills new textures with zeros, as they are already, and
+ * after each slice that it draws into one waits for the GPU, to ask whether that was possible.
+ */
+function lighten(nv: Niivue): void {
+  const { rgbaTex, r8Tex } = nv;
+  nv.rgbaTex = (texture, unit, dims) => rgbaTex.call(nv, texture, unit, dims, false);
+  nv.r8Tex = (texture, unit, dims) => r8Tex.call(nv, texture, unit, dims, false);
+  const gl = nv._gl!;
+  gl.checkFramebufferStatus = () => gl.FRAMEBUFFER_COMPLETE;
+}
+
 /** Voxels from which a scan is large. */
 const LARGE = 2 ** 25;
+/** Bytes of labels that are put on the GPU at once. */
+const SLAB = 8e6;
+const nextFrame = (): Promise<unknown> => new Promise((resolve) => requestAnimationFrame(resolve));
 
 /** Where a point of the screen lies in the scan. */
 export interface Place {
@@ -126,12 +140,7 @@ export class Screen {
       cycleClipPlaneHotKey: "",
     });
     await nv.attachToCanvas(canvas, false);
-    // It would fill new textures with zeros, which they hold already.
-    const { r8Tex } = nv;
-    nv.r8Tex = (texture, unit, dims) => r8Tex.call(nv, texture, unit, dims, false);
-    // It waits for the GPU after each slice that it draws into a texture, to ask whether that was possible.
-    nv.gl.checkFramebufferStatus = () => nv.gl.FRAMEBUFFER_COMPLETE;
-    new Slabs(nv);
+    lighten(nv);
     return new Screen(canvas, nv);
   }
 
@@ -163,10 +172,11 @@ export class Screen {
   async relabel(): Promise<void> {
     const labels = this.#nv.drawBitmap;
     const [X, Y, Z] = this.#shape;
-    for (const [k, [from, to]] of slabsOf(Z, X * Y).entries()) {
-      if (k > 0) await nextFrame();
-      if (this.#nv.drawBitmap !== labels) return;
-      this.#upload([[0, 0, from], [X - 1, Y - 1, to]]);
+    const depth = Math.max(1, Math.floor(SLAB / (X * Y)));
+    for (let z = 0; z < Z && this.#nv.drawBitmap === labels; z += depth) {
+      if (z > 0) await nextFrame();
+      const last = Math.min(Z, z + depth);
+      this.#upload([[0, 0, z], [X - 1, Y - 1, last - 1]]);
     }
     this.#nv.drawScene();
   }
