@@ -67,7 +67,7 @@ walk("Train names the faults of a dataset, and trains on another with Node's los
     assert.not("checkpoint.safetensors" in files);
     assert.equal(mistakes, []);
 
-    const run = join(folder, "run");
+    const run = join(folder, `run in ${browser}`);
     const own = { steps: 6, patch: [16, 16, 16], features: [4, 8], folds: 2, epoch: 3, augment: "mirror" } as const;
     await trainUnet(
       withDefaults(unetEntries, { ...own, data: good, run, cache: join(folder, "prepared"), workers: 0 }),
