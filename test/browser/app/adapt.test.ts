@@ -81,12 +81,13 @@ walk(
 
       // Node, with the same files, plan and order.
       for (const [name, bytes] of Object.entries(unzipSync(zip))) {
-        await mkdir(dirname(place(`data/${name}`)), { recursive: true });
-        await writeFile(place(`data/${name}`), bytes);
+        await mkdir(dirname(place(`${browser}/data/${name}`)), { recursive: true });
+        await writeFile(place(`${browser}/data/${name}`), bytes);
       }
       const looks: Look[] = [];
       const own = { held: "scan_02", watch: place("scan3.nii.gz"), steps: STEPS, look: 10 };
-      const files = { model: first, data: place("data"), run: place("run"), cache: place("prepared") };
+      const [data, run] = [place(`${browser}/data`), place(`${browser}/run`)];
+      const files = { model: first, data, run, cache: place(`${browser}/prepared`) };
       await adapt(withDefaults(adaptEntries, { ...own, ...files, workers: 0 }), { onLook: (look) => looks.push(look) });
       const inPage = await openModel(new Uint8Array(whole));
       const last = looks.filter(({ id }) => id === "scan3").at(-1)!;
