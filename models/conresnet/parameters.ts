@@ -46,7 +46,7 @@ const plainParameters = (
   weight: new nn.Parameter([outputs, inputs, ...kernel], (key, shape) => nn.kaimingUniform(key, { shape, a })),
 });
 // A small head asks for large features, and those of a residual head are the gate's logits as well: in 300 steps 44 %
-// of the attention was saturated behind PyTorch's heads, and 13 % behind He's, which are sqrt(6) times as large.
+// of the attention was saturated behind PyTorch's heads, and 11 % behind He's, which are sqrt(6) times as large.
 const headParameters = (inputs: number, outputs: number, gain: ResolvedConResNet["gain"]) => {
   const bound = 1 / Math.sqrt(inputs);
   const bias = new nn.Parameter([outputs], (key, shape) => random.uniform(key, { shape, min: -bound, max: bound }));
