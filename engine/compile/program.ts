@@ -1,5 +1,6 @@
 /** A scheduled graph with its pipelines; a run is one command encoder and one submit. */
 import type { TypedArray } from "../core/dtype.ts";
+import { LruCache } from "../core/lru_cache.ts";
 import {
   allocateBuffer,
   bindGroupOf,
@@ -35,7 +36,7 @@ interface Command {
   readonly step: Step;
   readonly pipeline: GPUComputePipeline;
   /** Bind groups by the buffers they bind; few, since buffers at most alternate. */
-  readonly groups: Map<string, GPUBindGroup>;
+  readonly groups: LruCache<string, GPUBindGroup>;
 }
 
 /** Commands that run several times. */
@@ -63,7 +64,8 @@ const MOST_DISPATCHES = 256;
 
 /** Maximum submissions in flight before a call waits: keeps the device busy while bounding memory. */
 const IN_FLIGHT = 2;
-const GROUPS_KEPT = 16;
+/** Combinations of buffers that are remembered. */
+const KEPT = 16;
 
 const bufferIds = new WeakMap<GPUBuffer, number>();
 let nextBufferId = 0;
@@ -71,6 +73,14 @@ function idOf(buffer: GPUBuffer): number {
   let id = bufferIds.get(buffer);
   if (id === undefined) bufferIds.set(buffer, id = nextBufferId++);
   return id;
+}
+const keyOf = (buffers: readonly GPUBuffer[]): string => buffers.map(idOf).join();
+
+/** The memory of a call. */
+interface Bindings {
+  /** Of leaves and outputs, as `Program.#places` has them. */
+  readonly given: GPUBuffer[];
+  readonly arena: readonly GPUBuffer[];
 }
 
 const inFlight = new WeakMap<GPUDevice, Promise<unknown>[]>();
@@ -101,6 +111,12 @@ export class Program {
   readonly #schedule: Schedule;
   readonly #plan: MemoryPlan;
   readonly #commands: readonly (Command | Passes)[];
+  readonly #what: string;
+  readonly #loops: boolean;
+  /** The places of leaves, then those of outputs. */
+  readonly #places: { readonly leaves: readonly Place[]; readonly outputs: readonly Place[] };
+  /** The dispatches of a call without loops, by the buffers of its leaves, outputs and temporaries. */
+  readonly #sequences = new LruCache<string, readonly Dispatched[]>(KEPT);
   /** Compiled programs keep it between calls; null: taken from the pool for each call. */
   #arena: GPUBuffer[] | null;
   readonly #hostInputs = new Map<number, GPUBuffer>();
@@ -117,6 +133,11 @@ export class Program {
     this.#schedule = scheduled;
     this.#plan = plan;
     this.#commands = commands;
+    this.#loops = commands.some((item) => "repetition" in item);
+    this.#places = {
+      leaves: scheduled.places.filter((p) => p.leaf !== null),
+      outputs: [...new Set(scheduled.outputs)],
+    };
     this.#arena = null;
     if (keepsArena) {
       device.submit(`allocating ${plan.arenaBytes} bytes for temporaries`, () => (this.#arena = this.#allocateArena()));
@@ -130,6 +151,7 @@ export class Program {
       peakBytes: plan.peakBytes,
       kernels: single.map((c) => c.step.kernel.name),
     };
+    this.#what = describe(this.info.kernels);
   }
 
   /** Schedules, plans and compiles; does not run. */
@@ -146,7 +168,7 @@ export class Program {
         steps.map(async (step): Promise<Command | Passes> =>
           isRepetition(step)
             ? { repetition: step, commands: await commandsOf(step.steps) }
-            : { step, pipeline: await pipelineFor(device, step.kernel), groups: new Map() }
+            : { step, pipeline: await pipelineFor(device, step.kernel), groups: new LruCache(KEPT) }
         ),
       );
     const commands = await commandsOf(scheduled.steps);
@@ -203,31 +225,31 @@ export class Program {
   /** Allocates all memory, storing outputs in `owned`, and submits. */
   #start(leaves: readonly (Storage | TypedArray)[], owned: Map<Place, Storage>, begin: () => void): void {
     const device = this.#device;
-    const buffers = new Map<Place, GPUBuffer>();
+    const bindings: { given: GPUBuffer[]; arena: readonly GPUBuffer[] } = { given: [], arena: [] };
     const prepareAndSubmit = (): void => {
       const borrowed: GPUBuffer[] = [];
       try {
-        for (const place of this.#schedule.places) {
-          if (place.leaf === null) continue;
-          const leaf = leaves[place.leaf];
-          buffers.set(place, leaf instanceof Storage ? leaf.buffer : this.#writeInput(place, leaf));
+        for (const place of this.#places.leaves) {
+          const leaf = leaves[place.leaf!];
+          bindings.given.push(leaf instanceof Storage ? leaf.buffer : this.#writeInput(place, leaf));
         }
-        for (const place of new Set(this.#schedule.outputs)) {
-          if (place.leaf !== null) owned.set(place, (leaves[place.leaf] as Storage).retain());
-          else owned.set(place, new Storage(device, allocateBuffer(device, place.bytes, place.label)));
-          buffers.set(place, owned.get(place)!.buffer);
+        for (const place of this.#places.outputs) {
+          const storage = place.leaf !== null
+            ? (leaves[place.leaf] as Storage).retain()
+            : new Storage(device, allocateBuffer(device, place.bytes, place.label));
+          owned.set(place, storage);
+          bindings.given.push(storage.buffer);
         }
-        const arena = this.#arena ?? this.#allocateArena(borrowed);
-        for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]);
+        bindings.arena = this.#arena ?? this.#allocateArena(borrowed);
         begin();
-        this.#submit(buffers);
+        this.#submit(bindings);
       } finally {
         borrowed.forEach(releaseBuffer);
         if (!this.#arena) this.#releaseHostInputs();
       }
     };
     if (this.#commands.length === 0) prepareAndSubmit();
-    else device.submit(describe(this.info.kernels), prepareAndSubmit, () => this.#locate(buffers));
+    else device.submit(this.#what, prepareAndSubmit, () => this.#locate(this.#byPlace(bindings)));
   }
 
   /** Releases the arena; the program cannot run afterwards. */
@@ -257,7 +279,23 @@ export class Program {
     return buffer;
   }
 
-  /** The dispatches of a run, in order. The buffers of carried values change as it goes on. */
+  #byPlace({ given, arena }: Bindings): Map<Place, GPUBuffer> {
+    const { leaves, outputs } = this.#places;
+    const buffers = new Map([...leaves, ...outputs].map((place, k) => [place, given[k]]));
+    for (const [place, slot] of this.#plan.slotOf) buffers.set(place, arena[slot]);
+    return buffers;
+  }
+
+  /** The dispatches of a call, in order. */
+  #dispatches(bindings: Bindings): Iterable<Dispatched> {
+    if (this.#loops) return this.#sequence(this.#commands, this.#byPlace(bindings));
+    const key = keyOf([...bindings.given, ...bindings.arena]);
+    let list = this.#sequences.get(key);
+    if (!list) this.#sequences.set(key, list = [...this.#sequence(this.#commands, this.#byPlace(bindings))]);
+    return list;
+  }
+
+  /** The same from the buffers of all places. The buffers of carried values change as it goes on. */
   *#sequence(commands: readonly (Command | Passes)[], buffers: Map<Place, GPUBuffer>): Generator<Dispatched> {
     for (const item of commands) {
       if (!("repetition" in item)) {
@@ -276,13 +314,14 @@ export class Program {
     }
   }
 
-  #submit(buffers: Map<Place, GPUBuffer>): void {
+  #submit(bindings: Bindings): void {
     if (this.#commands.length === 0) return;
     const { gpu } = this.#device;
     const dispatch = (pass: GPUComputePassEncoder, { command, group }: Dispatched): void => {
       pass.setPipeline(command.pipeline);
       pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(...command.step.kernel.workgroups);
+      const [x, y, z] = command.step.kernel.workgroups;
+      pass.dispatchWorkgroups(x, y, z);
     };
     const encodeTimed = timedEncoder();
     const submit = (part: readonly Dispatched[]): void => {
@@ -296,9 +335,9 @@ export class Program {
       pass.end();
       gpu.queue.submit([encoder.finish()]);
     };
-    const most = this.#commands.some((item) => "repetition" in item) ? MOST_DISPATCHES : Infinity;
+    const most = this.#loops ? MOST_DISPATCHES : Infinity;
     let part: Dispatched[] = [];
-    for (const each of this.#sequence(this.#commands, buffers)) {
+    for (const each of this.#dispatches(bindings)) {
       if (part.push(each) < most) continue;
       submit(part);
       part = [];
@@ -322,7 +361,7 @@ export class Program {
       gpu.queue.submit([encoder.finish()]);
       if (await gpu.popErrorScope()) return `the kernel ${command.step.kernel.name}`;
     }
-    return describe(this.info.kernels);
+    return this.#what;
   }
 
   #bindGroup({ step, pipeline, groups }: Command, buffers: ReadonlyMap<Place, GPUBuffer>): GPUBindGroup {
@@ -332,12 +371,9 @@ export class Program {
       offset,
       size: bytes,
     }));
-    const key = bound.map(({ buffer }) => idOf(buffer)).join();
+    const key = keyOf(bound.map(({ buffer }) => buffer));
     let group = groups.get(key);
-    if (!group) {
-      if (groups.size >= GROUPS_KEPT) groups.clear();
-      groups.set(key, group = bindGroupOf(this.#device, pipeline, step.kernel, bound));
-    }
+    if (!group) groups.set(key, group = bindGroupOf(this.#device, pipeline, step.kernel, bound));
     return group;
   }
 }
