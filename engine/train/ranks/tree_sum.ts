@@ -5,15 +5,19 @@
  * list, each sums its own, and the sum of these sums is the same to the last bit, whatever their number.
  */
 export function treeSum(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const range = (from: number, to: number): Float32Array<ArrayBuffer> => {
-    if (to - from === 1) return new Float32Array(parts[from]);
+  const total = new Float32Array(parts[0].length);
+  const add = (into: Float32Array, from: number, to: number): Float32Array => {
+    if (to - from === 1) return parts[from];
     const middle = Math.floor((from + to) / 2);
-    const [left, right] = [range(from, middle), range(middle, to)];
+    const left = add(into, from, middle);
+    const right = add(to - middle === 1 ? into : new Float32Array(into.length), middle, to);
     // A sum of two f32 in f64, rounded, is the f32 sum.
-    for (let k = 0; k < left.length; k++) left[k] += right[k];
-    return left;
+    for (let k = 0; k < into.length; k++) into[k] = left[k] + right[k];
+    return into;
   };
-  return range(0, parts.length);
+  if (parts.length === 1) total.set(parts[0]);
+  else add(total, 0, parts.length);
+  return total;
 }
 
 /** Whether each of `ranks` processes can sum an equal part of `count` vectors in the order of `treeSum`. */
