@@ -11,6 +11,8 @@ interface Step {
 
 /** Memory that may be kept to take steps back, in bytes; the oldest steps go first. */
 const KEPT = 256e6;
+/** Voxels that are copied at once. */
+const COPIED = 2 ** 23;
 const bytesOf = ({ at }: Step): number => 6 * at.length;
 
 /** Where two arrays differ, four values at a time, for most are alike. */
@@ -41,6 +43,17 @@ export class Edits {
   constructor(labels: Uint8Array<ArrayBuffer>, shape: readonly [number, number, number]) {
     this.labels = labels;
     this.shape = shape;
+  }
+
+  /** A copy of the labels, made some at a time, since all of a large scan at once would hold up the page. */
+  async copy(): Promise<Uint8Array<ArrayBuffer>> {
+    const { labels } = this;
+    const copy = new Uint8Array(labels.length);
+    for (let from = 0; from < labels.length; from += COPIED) {
+      if (from > 0) await new Promise((resolve) => setTimeout(resolve));
+      copy.set(labels.subarray(from, from + COPIED), from);
+    }
+    return copy;
   }
 
   get canUndo(): boolean {

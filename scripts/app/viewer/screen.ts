@@ -4,6 +4,7 @@ import type { LabelName } from "../tasks/models.ts";
 import type { Picture } from "../tasks/scans.ts";
 import type { Box } from "./edits.ts";
 import { acrossOf, type Axis } from "../slices.ts";
+import { done, SLAB, Slabs, slabsOf } from "./slabs.ts";
 
 export type Layout = "all" | "axial" | "coronal" | "sagittal" | "solid";
 
@@ -68,23 +69,8 @@ function colorsOf(names: readonly LabelName[]): Exclude<Parameters<typeof cmappe
   };
 }
 
-/**
- * Lets NiiVue show large scans without holding up the page: it fills new textures with zeros, as they are already, and
- * after each slice that it draws into one waits for the GPU, to ask whether that was possible.
- */
-function lighten(nv: Niivue): void {
-  const { rgbaTex, r8Tex } = nv;
-  nv.rgbaTex = (texture, unit, dims) => rgbaTex.call(nv, texture, unit, dims, false);
-  nv.r8Tex = (texture, unit, dims) => r8Tex.call(nv, texture, unit, dims, false);
-  const gl = nv._gl!;
-  gl.checkFramebufferStatus = () => gl.FRAMEBUFFER_COMPLETE;
-}
-
 /** Voxels from which a scan is large. */
 const LARGE = 2 ** 25;
-/** Bytes of labels that are put on the GPU at once. */
-const SLAB = 8e6;
-const nextFrame = (): Promise<unknown> => new Promise((resolve) => requestAnimationFrame(resolve));
 
 /** Where a point of the screen lies in the scan. */
 export interface Place {
@@ -98,6 +84,7 @@ export interface Place {
 export class Screen {
   readonly canvas: HTMLCanvasElement;
   readonly #nv: Niivue;
+  readonly #slabs: Slabs;
   #shape: readonly number[] = [1, 1, 1];
   #spacing: readonly number[] = [1, 1, 1];
   #map: NVImage | undefined;
@@ -105,11 +92,14 @@ export class Screen {
   constructor(canvas: HTMLCanvasElement, nv: Niivue) {
     this.canvas = canvas;
     this.#nv = nv;
+    this.#slabs = new Slabs(nv);
   }
 
   /** @throws Error if the browser has no WebGL2 */
   static async open(canvas: HTMLCanvasElement): Promise<Screen> {
-    if (!document.createElement("canvas").getContext("webgl2")) {
+    // The context that NiiVue will ask for.
+    const gl = canvas.getContext("webgl2", { antialias: false });
+    if (!gl) {
       throw new Error(
         "This browser has no WebGL 2, by which scans are shown: switch on graphics acceleration in its settings, " +
           "or use another browser",
@@ -139,8 +129,12 @@ export class Screen {
       clipPlaneHotKey: "",
       cycleClipPlaneHotKey: "",
     });
+    // It waits for the GPU after each slice that it draws into a texture, to ask whether that was possible.
+    gl.checkFramebufferStatus = () => gl.FRAMEBUFFER_COMPLETE;
     await nv.attachToCanvas(canvas, false);
-    lighten(nv);
+    // It would fill new textures with zeros, which they hold already.
+    const { r8Tex } = nv;
+    nv.r8Tex = (texture, unit, dims) => r8Tex.call(nv, texture, unit, dims, false);
     return new Screen(canvas, nv);
   }
 
@@ -154,8 +148,8 @@ export class Screen {
   show(picture: Picture, labels: Uint8Array<ArrayBuffer>, names: readonly LabelName[]): void {
     const nv = this.#nv;
     nv.closeDrawing();
+    this.map(undefined, picture);
     for (const volume of [...nv.volumes]) nv.removeVolume(volume);
-    this.#map = undefined;
     [this.#shape, this.#spacing] = [picture.shape, picture.spacing];
     // The solid of a large scan is drawn for who asks for it alone: each change of a slice would draw it again.
     nv.opts.multiplanarShowRender = labels.length > LARGE ? SHOW_RENDER.NEVER : SHOW_RENDER.ALWAYS;
@@ -172,11 +166,10 @@ export class Screen {
   async relabel(): Promise<void> {
     const labels = this.#nv.drawBitmap;
     const [X, Y, Z] = this.#shape;
-    const depth = Math.max(1, Math.floor(SLAB / (X * Y)));
-    for (let z = 0; z < Z && this.#nv.drawBitmap === labels; z += depth) {
-      if (z > 0) await nextFrame();
-      const last = Math.min(Z, z + depth);
-      this.#upload([[0, 0, z], [X - 1, Y - 1, last - 1]]);
+    for (const [k, [from, to]] of slabsOf(Z, X * Y).entries()) {
+      if (k > 0) await done(this.#nv.gl);
+      if (this.#nv.drawBitmap !== labels) return;
+      this.#upload([[0, 0, from], [X - 1, Y - 1, to]]);
     }
     this.#nv.drawScene();
   }
@@ -230,6 +223,7 @@ export class Screen {
   map(values: Float32Array<ArrayBuffer> | undefined, picture: Picture): void {
     const nv = this.#nv;
     if (this.#map) nv.removeVolume(this.#map);
+    this.#slabs.drop(1);
     this.#map = undefined;
     if (!values) return;
     const tone = { min: 0, max: 1, window: [0.02, 1], hounsfield: false } as const;
@@ -341,6 +335,7 @@ export class Screen {
   }
 
   close(): void {
+    for (const layer of [0, 1]) this.#slabs.drop(layer);
     this.#nv.cleanup();
   }
 }

@@ -52,7 +52,8 @@ export class LabelList {
     const asked = ++this.#asked;
     await new Promise((resolve) => setTimeout(resolve, 150));
     if (asked !== this.#asked) return;
-    const labels = sheet.labels.slice();
+    const labels = await sheet.edits.copy();
+    if (asked !== this.#asked) return;
     const found = await compute("labels", "measures", { scan: sheet.scan.id, labels }, { transfer: [labels.buffer] });
     if (asked !== this.#asked || sheet !== this.#sheet) return;
     for (const row of this.element.children as Iterable<HTMLElement>) {

@@ -127,7 +127,6 @@ walk("One example finds what is painted, as the tasks do in Node, and keeps what
     await page.getByLabel("Size", { exact: true }).fill("1");
     await paint(page, other);
     await page.getByRole("button", { name: "Find again" }).click();
-    await page.locator("#said").waitFor({ state: "hidden", timeout: 20_000 }).catch(() => undefined);
     await says(page, /Done in/);
     const second = reorient(await saved(page), "RAS");
     alike(second.data, await inNode([most[0], other]));

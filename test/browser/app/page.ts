@@ -24,20 +24,23 @@ export async function openApp(way = "segment", opened: Opened = {}): Promise<App
   const { browser = "Chromium", viewport = { width: 1280, height: 900 } } = opened;
   const server = await startApp(0);
   const context = await (await sharedBrowser(browser)).newContext({ viewport, acceptDownloads: true });
+  const close = async (): Promise<void> => {
+    await context.close();
+    await server.close();
+  };
   const page = await context.newPage();
   const mistakes: string[] = [];
   page.on("pageerror", (error) => mistakes.push(error.stack ?? error.message));
   page.on("console", (line) => line.type() === "error" && mistakes.push(line.text()));
-  await page.goto(`${server.url}#${way}`);
-  await page.locator(`body[data-way="${way}"]`).waitFor({ timeout: 60_000 });
-  return {
-    page,
-    mistakes,
-    async close() {
-      await context.close();
-      await server.close();
-    },
-  };
+  try {
+    await page.goto(`${server.url}#${way}`, { timeout: 120_000 });
+    await page.locator(`body[data-way="${way}"]`).waitFor({ timeout: 60_000 });
+  } catch (error) {
+    // A server that stays would keep the test from ending.
+    await close();
+    throw error;
+  }
+  return { page, mistakes, close };
 }
 
 /** Registers a test for Chromium, and for Firefox where it is installed and can show scans. */
@@ -54,12 +57,16 @@ export function walk(name: string, run: (browser: BrowserName) => Promise<void>)
   });
 }
 
-/** Waits for a line to the visitor; fails with the problem that the page shows instead. */
+/**
+ * Waits for a line to the visitor, and takes it away, so that the next one is waited for even if it says the same; fails
+ * with the problem that the page shows instead.
+ */
 export async function says(page: Page, wanted: RegExp, timeout = 120_000): Promise<void> {
-  const said = page.locator("#said", { hasText: wanted });
+  const said = page.locator("#said:not([hidden])", { hasText: wanted });
   const problem = page.locator("#problem:not([hidden])");
   await said.or(problem).first().waitFor({ timeout });
   if (await problem.isVisible()) throw new Error(`The page says: ${await problem.textContent()}`);
+  await page.locator("#said").evaluate((line) => (line.hidden = true));
 }
 
 /** What the page says went wrong, without its details. */
