@@ -66,7 +66,7 @@ export async function says(page: Page, wanted: RegExp, timeout = 120_000): Promi
   const problem = page.locator("#problem:not([hidden])");
   await said.or(problem).first().waitFor({ timeout });
   if (await problem.isVisible()) throw new Error(`The page says: ${await problem.textContent()}`);
-  await page.locator("#said").evaluate((line) => (line.hidden = true));
+  await page.locator("#said").evaluate((line) => line.setAttribute("hidden", ""));
 }
 
 /** What the page says went wrong, without its details. */
