@@ -1,9 +1,10 @@
 // What looks.ts measures in Node, in the page of `voxgrad serve`: its model and corrected scans are chosen there by
-// clicks in headless Chromium on SwiftShader, and the model that the page saves is measured on the held-out cases.
+// clicks in a browser (Chromium computes on SwiftShader, Firefox on the system's Vulkan driver), and the model that the
+// page saves is measured on the held-out cases.
 // `npx voxgrad run bench/adapt/looks.ts DATASET OUT`, then `npx voxgrad run bench/adapt/in_page.ts OUT`
 import { readdir } from "node:fs/promises";
 import { closeDevice } from "../../engine/mod.ts";
-import { config, entry, print } from "../../engine/train/mod.ts";
+import { choice, config, entry, print } from "../../engine/train/mod.ts";
 import { download, openApp, says } from "../../test/browser/app/page.ts";
 import { closeBrowser } from "../../test/browser/harness.ts";
 import { meanDice } from "./mean_dice.ts";
@@ -11,10 +12,11 @@ import { meanDice } from "./mean_dice.ts";
 const options = config({
   out: entry("", "folder that looks.ts filled", { positional: true }),
   look: entry("inverted", "inverted or blurred"),
+  browser: choice(["Chromium", "Firefox"], "browser of the page"),
   steps: entry(60, "steps of adapting", { integer: true, min: 1 }),
 });
 const folder = `${options.out}/${options.look}`;
-const { page, close } = await openApp("adapt");
+const { page, close } = await openApp("adapt", { browser: options.browser });
 await page.getByLabel("Choose a model").setInputFiles(`${options.out}/base/model.safetensors`);
 await page.locator(".chosen", { hasText: "model.safetensors:" }).waitFor({ timeout: 60_000 });
 const cases = (await readdir(`${folder}/corrected/labelsTr`)).map((name) => name.replace(".nii.gz", ""));

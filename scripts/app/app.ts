@@ -110,6 +110,14 @@ export class Busy {
   }
 }
 
+/** The ways that keep something in the browser. */
+type Keeping = "adapt" | "train";
+
+/** Whether a way keeps something here; who was never there need not wait for the worker to say so. */
+export const keeps = (way: Keeping): boolean => localStorage.getItem(`voxgrad ${way}`) !== null;
+
+export const setKeeps = (way: Keeping): void => localStorage.setItem(`voxgrad ${way}`, "yes");
+
 let coming: Promise<Viewer> | undefined;
 
 /** Shows the scan of a view, or that it has none. */

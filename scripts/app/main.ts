@@ -2,6 +2,7 @@
 import "uplot/dist/uPlot.min.css";
 import "./viewer/stage.css";
 import "./style.css";
+import "./controls.css";
 import "./views/training.css";
 import { attempt, say, showProblem, showSheet, type View } from "./app.ts";
 import { describeAdapter } from "./adapter.ts";

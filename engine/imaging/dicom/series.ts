@@ -208,9 +208,11 @@ export function chooseSeries(found: FoundSeries, name: string, wanted?: string):
   if (wanted !== undefined && chosen.length === 0) {
     throw new DicomError(name, `no series ${wanted.slice(0, 80)}`, `one of ${all(series)}`);
   }
-  throw new DicomError(
+  const error = new DicomError(
     name,
     `${chosen.length} series (${all(chosen)})`,
     "one: choose it by what stands before the colon (--series of a command, series of readVolume)",
   );
+  error.series = chosen.map((each) => ({ id: each.id, about: describeSeries(each) }));
+  throw error;
 }

@@ -5,11 +5,19 @@ import { labelColor, type ModelSource } from "../../../engine/train/mod.ts";
 import { openModel, type OpenModelOptions, type SegmentationModel } from "../../../models/mod.ts";
 import type { Work } from "../protocol.ts";
 import { scanOf, toScan, toShown } from "./kept.ts";
+import { type Folder, store } from "./store.ts";
 
-/** Where a model is: files with their paths (one, several that are averaged, those of a folder), or an address. */
-export type ModelPlace =
+/** Models that the browser keeps, by the folder of its storage: those that Adapt and Train made last. */
+const KEPT = { adapt: "Adapted model", train: "Trained model" } as const;
+export type KeptModel = keyof typeof KEPT;
+
+/** Files with their paths (of one model, of several that are averaged, of a folder), or an address. */
+export type FilePlace =
   | { readonly files: readonly { readonly file: File; readonly path: string }[] }
   | { readonly url: string };
+
+/** Where a model is. */
+export type ModelPlace = FilePlace | { readonly kept: KeptModel };
 
 export interface LabelName {
   readonly value: number;
@@ -41,7 +49,9 @@ export const named = (labels: readonly { name: string; value: number }[]): Label
 export async function open(
   { place, options = {} }: { place: ModelPlace; options?: OpenModelOptions },
 ): Promise<ModelView> {
-  const { name, source } = sourceOf(place);
+  const { name, source } = "kept" in place
+    ? { name: KEPT[place.kept], source: (await runOf(place.kept)).path }
+    : sourceOf(place);
   const model = await openModel(source, options);
   models.set(++numbers, model);
   const { labels, channels, needsSupport, plan } = model;
@@ -56,7 +66,19 @@ export async function open(
   };
 }
 
-export function sourceOf(place: ModelPlace): { name: string; source: ModelSource | readonly ModelSource[] } {
+const runOf = async (kept: KeptModel): Promise<Folder> => (await store()).within(`${kept}/run`);
+
+/** Those that there are, of trainings that came to their end. */
+export async function kept(): Promise<readonly { readonly kept: KeptModel; readonly name: string }[]> {
+  const all = await Promise.all(
+    (Object.entries(KEPT) as [KeptModel, string][]).map(async ([kept, name]) =>
+      await (await runOf(kept)).has("report.html") ? [{ kept, name }] : []
+    ),
+  );
+  return all.flat();
+}
+
+export function sourceOf(place: FilePlace): { name: string; source: ModelSource | readonly ModelSource[] } {
   if ("url" in place) {
     const url = new URL(place.url);
     return { name: url.pathname.split("/").pop() || url.host, source: url };

@@ -10,7 +10,7 @@ import type { Work } from "../protocol.ts";
 import type { Axis } from "../slices.ts";
 import { gridOf, scanOf, toScan } from "./kept.ts";
 import { keepSlices, labelsFrom, type LikelyClass, withPlace } from "./likely.ts";
-import { type ModelPlace, sourceOf } from "./models.ts";
+import { type FilePlace, sourceOf } from "./models.ts";
 
 /** An encoder as the page knows it. */
 export interface EncoderView {
@@ -32,7 +32,7 @@ type Encoder = Awaited<ReturnType<typeof encoderOf>> & { readonly loaded: Loaded
 const encoders = new Map<number, Encoder>();
 let numbers = 0;
 
-export async function open({ place }: { place: ModelPlace }): Promise<EncoderView> {
+export async function open({ place }: { place: FilePlace }): Promise<EncoderView> {
   const { name, source } = sourceOf(place);
   if (Array.isArray(source)) throw new VoxgradError(`${name}: an encoder is one file, model.safetensors`);
   const loaded = await loadModel(source as Parameters<typeof loadModel>[0]);

@@ -1,5 +1,13 @@
 /** Scans: read, described, and turned for the viewer. */
-import { loadImage, phantomCase, readVolume, reorient, type Volume, voxelCount } from "../../../engine/imaging/mod.ts";
+import {
+  DicomError,
+  loadImage,
+  phantomCase,
+  readVolume,
+  reorient,
+  type Volume,
+  voxelCount,
+} from "../../../engine/imaging/mod.ts";
 import { dropScan, keepScan, scanOf } from "./kept.ts";
 import { contentOf, type ScanFiles } from "./scan_files.ts";
 import { type Tone, toneOf } from "./tone.ts";
@@ -33,6 +41,21 @@ export async function open(
 ): Promise<ScanView> {
   const content = contentOf(files.map(({ file }) => file));
   return described(await read(content, series));
+}
+
+/** What a folder of DICOM files holds, if that is not one series. */
+export interface SeveralSeries {
+  readonly series: DicomError["series"];
+}
+
+/** As `open`, but of several series among which none is chosen it gives the list. */
+export async function openOrList(input: Parameters<typeof open>[0]): Promise<ScanView | SeveralSeries> {
+  try {
+    return await open(input);
+  } catch (error) {
+    if (error instanceof DicomError && error.series.length > 1) return { series: error.series };
+    throw error;
+  }
 }
 
 async function read(content: ScanFiles, series: string | undefined): Promise<Volume> {

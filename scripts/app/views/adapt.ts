@@ -1,5 +1,5 @@
 /** Adapt: a model learns scans of another look from a few that the visitor corrects. */
-import { attempt, Busy, duration, say, type View, viewer } from "../app.ts";
+import { attempt, Busy, duration, keeps, say, setKeeps, type View, viewer } from "../app.ts";
 import { button, type Chosen, filePicker, group, make, saveFile, slider } from "../elements.ts";
 import { compute } from "../engine.ts";
 import type { LearnOptions } from "../tasks/adapt.ts";
@@ -7,11 +7,11 @@ import type { AdaptScan, AdaptState } from "../tasks/adapt_state.ts";
 import type { StepEvent, TrainingEvent } from "../tasks/training.ts";
 import { Sheet } from "../viewer/sheet.ts";
 import { scanRow } from "./adapt_scans.ts";
+import { openScan } from "./open_scan.ts";
 import { Progress } from "./progress.ts";
 
 /** Milliseconds after the last stroke until it is kept. */
 const PATIENCE = 1500;
-const KNOWN = "voxgrad adapt";
 const OWN = new URL("first/segmenter.safetensors", document.baseURI).href;
 
 export function open(): View {
@@ -111,7 +111,7 @@ export function open(): View {
   };
 
   const choose = async (input: { files: Chosen[] } | { url: string }): Promise<boolean> => {
-    localStorage.setItem(KNOWN, "yes");
+    setKeeps("adapt");
     const made = await busy.run("Opening the model", () => compute("adapt", "choose", input, { onEvent: busy.tell }));
     take(made);
     return made !== undefined;
@@ -119,7 +119,7 @@ export function open(): View {
 
   async function addFiles(files: Chosen[]): Promise<void> {
     const made = await busy.run("Reading the scan", async (signal) => {
-      const scan = await compute("scans", "open", { files });
+      const scan = await openScan(files);
       const input = { scan: scan.id, name: scan.name };
       try {
         return await compute("adapt", "add", input, { signal, onEvent: busy.tell });
@@ -188,7 +188,7 @@ export function open(): View {
   async function keep(): Promise<void> {
     const { id, sheet } = shown!;
     const version = sheet.edits.version;
-    const labels = sheet.labels.slice();
+    const labels = await sheet.edits.copy();
     const input = { id, scan: sheet.scan.id, labels };
     take(await compute("adapt", "keep", input, { transfer: [labels.buffer] }));
     sheet.saved = version;
@@ -283,7 +283,7 @@ export function open(): View {
   );
   settle();
   // Who was never here has nothing kept.
-  if (localStorage.getItem(KNOWN) !== null) void attempt(async () => take(await compute("adapt", "state", {})));
+  if (keeps("adapt")) void attempt(async () => take(await compute("adapt", "state", {})));
   return {
     element,
     shown: () => {

@@ -1,7 +1,7 @@
 import type { Busy } from "../app.ts";
 import { button, filePicker, make } from "../elements.ts";
 import { compute } from "../engine.ts";
-import type { ModelPlace } from "../tasks/models.ts";
+import type { FilePlace } from "../tasks/models.ts";
 import type { EncoderView } from "../tasks/one_shot.ts";
 
 const OWN = "first/encoder.safetensors";
@@ -38,7 +38,7 @@ export class EncoderPicker {
     return this.#open({ url: new URL(OWN, document.baseURI).href });
   }
 
-  async #open(place: ModelPlace): Promise<boolean> {
+  async #open(place: FilePlace): Promise<boolean> {
     const next = await this.#busy.run("Opening the encoder", () => compute("one_shot", "open", { place }));
     if (!next) return false;
     const before = this.#encoder;

@@ -9,6 +9,9 @@ const MODELS = ".safetensors,.onnx,.json,.bin,.zip,.pth,.pt";
 export const isModel = (files: readonly Chosen[]): boolean =>
   files.some(({ path }) => /\.(safetensors|onnx|pth|pt)$|(^|\/)(plans|plan|model)\.json$/i.test(path));
 
+const numbersOf = (text: string): readonly [number, number, number] =>
+  text.trim().split(/[\s,;]+/).map(Number) as [number, number, number];
+
 /** Chooses the model of a view: a file, a folder, an address. */
 export class ModelPicker {
   readonly element: HTMLElement;
@@ -16,11 +19,17 @@ export class ModelPicker {
   readonly #taken: (model: ModelView) => unknown;
   readonly #note = make("p", { className: "chosen" });
   readonly #spacing = make("input", { type: "text", value: "1, 1, 1", "aria-label": "Voxel size in mm: z, y, x" });
+  readonly #patch = make("input", {
+    type: "text",
+    placeholder: "as the model says",
+    "aria-label": "Patch in voxels: z, y, x",
+  });
   readonly #normal = select("Intensities", [
     ["z-score", "standardized (MR)"],
     ["none", "as they are"],
   ], () => undefined);
   readonly #plan: HTMLElement;
+  readonly #kept = make("div", { className: "row", hidden: true });
   #model: ModelView | undefined;
   #place: ModelPlace | undefined;
 
@@ -48,6 +57,7 @@ export class ModelPicker {
       { className: "sub", hidden: true },
       make("p", { className: "note" }, "This model does not say how scans are prepared for it:"),
       make("label", { className: "choice" }, make("span", {}, "Voxels, mm"), this.#spacing),
+      make("label", { className: "choice" }, make("span", {}, "Patch, voxels"), this.#patch),
       this.#normal.row,
       again,
     );
@@ -62,6 +72,7 @@ export class ModelPicker {
         filePicker("Choose a model", { multiple: true, accept: MODELS }, (files) => this.open({ files })),
         filePicker("Folder", { webkitdirectory: true }, (files) => this.open({ files })),
       ),
+      this.#kept,
       make("details", {}, make("summary", {}, "From an address"), form),
       this.#note,
       this.#plan,
@@ -77,9 +88,16 @@ export class ModelPicker {
     return this.open({ url: new URL(file, document.baseURI).href }, name);
   }
 
+  /** Lists what was adapted and trained in this browser. */
+  async refresh(): Promise<void> {
+    const all = await compute("models", "kept", {});
+    this.#kept.replaceChildren(...all.map(({ kept, name }) => button(name, () => this.open({ kept }))));
+    this.#kept.hidden = all.length === 0;
+  }
+
   async open(place: ModelPlace, name?: string): Promise<boolean> {
     this.#place = place;
-    const foreign = "files" in place ? place.files.map(({ path }) => path) : [place.url];
+    const foreign = "files" in place ? place.files.map(({ path }) => path) : "url" in place ? [place.url] : [];
     // A run of voxgrad has files of JSON too, beside its weights.
     const isGraph = foreign.some((path) => /\.(onnx|json)$/i.test(path)) &&
       !foreign.some((path) => /\.(safetensors|pth)$/.test(path));
@@ -106,7 +124,12 @@ export class ModelPicker {
   }
 
   #given() {
-    const spacing = this.#spacing.value.split(/[\s,;]+/).map(Number) as unknown as readonly [number, number, number];
-    return { spacing, channels: [{ name: "image", normalization: this.#normal.input.value as "z-score" | "none" }] };
+    const spacing = numbersOf(this.#spacing.value);
+    const patch = this.#patch.value.trim() === "" ? {} : { patch: numbersOf(this.#patch.value) };
+    return {
+      spacing,
+      ...patch,
+      channels: [{ name: "image", normalization: this.#normal.input.value as "z-score" | "none" }],
+    };
   }
 }

@@ -2,6 +2,7 @@ import { type Busy, viewer } from "../app.ts";
 import { button, type Chosen, filePicker, make, select } from "../elements.ts";
 import { compute } from "../engine.ts";
 import type { ScanView } from "../tasks/scans.ts";
+import { openScan } from "./open_scan.ts";
 
 /** Endings of what voxgrad reads; series of DICOM often have none. */
 const TAKES = ".nii,.gz,.dcm,.ima,.zip,.nrrd,.nhdr,.mha,.mhd,.mgh,.mgz,.hdr,.img,.raw";
@@ -50,7 +51,7 @@ export class ScanPicker {
   }
 
   open(files: readonly Chosen[]): Promise<boolean> {
-    return this.#take("Reading the scan", () => compute("scans", "open", { files }));
+    return this.#take("Reading the scan", () => openScan(files));
   }
 
   /** A synthetic scan. */

@@ -1,5 +1,5 @@
 /** Segment: a scan, a model, a look, a correction, a file. */
-import { attempt, Busy, duration, say, showSheet, type View, viewer } from "../app.ts";
+import { attempt, Busy, duration, keeps, say, showSheet, type View, viewer } from "../app.ts";
 import { button, filePicker, group, make, select, toggle } from "../elements.ts";
 import { compute } from "../engine.ts";
 import { Sheet } from "../viewer/sheet.ts";
@@ -119,7 +119,7 @@ export function open(): View {
   }
 
   async function keepLargest(): Promise<void> {
-    const copy = sheet!.labels.slice();
+    const copy = await sheet!.edits.copy();
     const input = { scan: sheet!.scan.id, labels: copy, values: sheet!.names.map(({ value }) => value) };
     (await viewer()).replace((await compute("labels", "largest", input, { transfer: [copy.buffer] })).labels);
   }
@@ -152,7 +152,10 @@ export function open(): View {
   settle();
   return {
     element,
-    shown: () => void showSheet(sheet),
+    shown: () => {
+      void showSheet(sheet);
+      if (keeps("adapt") || keeps("train")) void attempt(() => models.refresh());
+    },
     unsaved: () => sheet?.unsaved ?? false,
     dropped: (files) => (isModel(files) ? models.open({ files }) : scans.open(files)),
   };

@@ -1,5 +1,5 @@
 /** Train: a dataset, its faults, options, curves, a held-out case while it learns, results in one file. */
-import { attempt, Busy, say, type View, viewer } from "../app.ts";
+import { attempt, Busy, keeps, say, setKeeps, type View, viewer } from "../app.ts";
 import { button, type Chosen, filePicker, group, make, saveFile } from "../elements.ts";
 import { compute } from "../engine.ts";
 import type { DatasetView, SceneEvent, TrainState } from "../tasks/train.ts";
@@ -8,7 +8,6 @@ import { Sheet } from "../viewer/sheet.ts";
 import { Progress } from "./progress.ts";
 import { TrainForm } from "./train_form.ts";
 
-const KNOWN = "voxgrad train";
 /** Measures of the table; the report has all. */
 const SHOWN = ["class", "Dice", "HD95", "ASSD"];
 const rounded = (cell: string): string =>
@@ -89,7 +88,7 @@ export function open(): View {
 
   async function train(task: "train" | "resume"): Promise<void> {
     training = true;
-    localStorage.setItem(KNOWN, "yes");
+    setKeeps("train");
     scene = undefined;
     progress.clear();
     settle();
@@ -174,7 +173,7 @@ export function open(): View {
   );
   settle();
   // Who was never here has nothing kept.
-  if (localStorage.getItem(KNOWN) !== null) void attempt(refresh);
+  if (keeps("train")) void attempt(refresh);
   return {
     element,
     shown: () => void (scene && viewer().then((view) => view.show(scene!.sheet))),

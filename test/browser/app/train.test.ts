@@ -65,6 +65,11 @@ walk("Train names the faults of a dataset, and trains on another with Node's los
       assert.ok(name in files, name);
     }
     assert.not("checkpoint.safetensors" in files);
+    // What was trained here is a model to choose there, also after a reload.
+    await page.reload();
+    await page.getByRole("link", { name: "Segment" }).click();
+    await page.getByRole("button", { name: "Trained model" }).click();
+    await page.getByText("Trained model: finds organ, gland, tumor").waitFor({ timeout: 120_000 });
     assert.equal(mistakes, []);
 
     const run = join(folder, `run in ${browser}`);
